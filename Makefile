@@ -1,0 +1,24 @@
+# The few words people expect. Everything is plain Go underneath.
+.PHONY: build test race lint bench twin
+
+build:
+	CGO_ENABLED=0 go build -o knarr ./cmd/knarr
+
+test:
+	go test ./...
+
+race:
+	go test -race ./internal/object ./internal/state ./internal/store/... ./internal/endpoint
+
+lint:
+	gofmt -l . && go vet ./...
+	cd tools && go build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	bin/staticcheck ./...
+
+# Both build kube-apiserver and etcd first, which takes a quarter of an hour
+# on a small machine, once.
+bench: build
+	cd bench && go run .
+
+twin: build
+	cd twin && go run .

@@ -1,0 +1,12 @@
+// Command knarr is a Kubernetes API server in one process, with kubectl built in.
+package main
+
+import (
+	"os"
+
+	"github.com/knarr-io/knarr/internal/cli"
+)
+
+func main() {
+	os.Exit(cli.Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

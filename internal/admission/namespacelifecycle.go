@@ -1,0 +1,97 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/admission"
+
+	"github.com/knarr-io/knarr/internal/kind"
+	"github.com/knarr-io/knarr/internal/state"
+)
+
+var (
+	namespaces    = corev1.SchemeGroupVersion.WithResource("namespaces")
+	namespaceKind = corev1.SchemeGroupVersion.WithKind("Namespace").GroupKind()
+	// localReviews are answered in namespaces that do not exist: a refusal
+	// would tell who may not know which namespaces there are.
+	localReviews = schema.GroupResource{Group: "authorization.k8s.io", Resource: "localsubjectaccessreviews"}
+)
+
+// namespaceLifecycle is upstream's plugin NamespaceLifecycle: what is created
+// in a namespace needs that namespace, and it must not be going away; some
+// namespaces may not be deleted. Upstream's distrust of its caches has no
+// place here, since the state is read as it is.
+type namespaceLifecycle struct {
+	*admission.Handler
+	state     *state.State
+	catalogue func() *kind.Catalogue
+	immortal  sets.Set[string]
+}
+
+var _ admission.MutationInterface = &namespaceLifecycle{}
+
+func newNamespaceLifecycle(st *state.State, catalogue func() *kind.Catalogue) *namespaceLifecycle {
+	return &namespaceLifecycle{
+		Handler:   admission.NewHandler(admission.Create, admission.Update, admission.Delete),
+		state:     st,
+		catalogue: catalogue,
+		immortal:  sets.New(metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic),
+	}
+}
+
+// Admit changes nothing, but decides among the mutating plugins, as upstream's
+// does: those after it need not ask whether there is a namespace.
+func (p *namespaceLifecycle) Admit(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
+	if a.GetKind().GroupKind() == namespaceKind {
+		if a.GetOperation() == admission.Delete && p.immortal.Has(a.GetName()) {
+			return apierrors.NewForbidden(a.GetResource().GroupResource(), a.GetName(), errors.New("this namespace may not be deleted"))
+		}
+		return nil
+	}
+	if a.GetOperation() != admission.Create || a.GetNamespace() == "" || a.GetResource().GroupResource() == localReviews {
+		return nil
+	}
+	phase, err := p.phase(a.GetNamespace())
+	if err != nil || phase != corev1.NamespaceTerminating {
+		return err
+	}
+	return terminating(a)
+}
+
+// phase returns the phase of a namespace, or an error of the API.
+func (p *namespaceLifecycle) phase(name string) (corev1.NamespacePhase, error) {
+	served := p.catalogue().Lookup(namespaces)
+	if served == nil {
+		return "", apierrors.NewNotFound(namespaces.GroupResource(), name)
+	}
+	o := p.state.Get(served.Resource.Storage.Key("", name))
+	if o == nil {
+		return "", apierrors.NewNotFound(namespaces.GroupResource(), name)
+	}
+	attributes, err := o.Attributes(served.Resource.Selector())
+	if err != nil {
+		return "", apierrors.NewInternalError(err)
+	}
+	return corev1.NamespacePhase(attributes.Fields["status.phase"]), nil
+}
+
+// terminating refuses what a would create in a namespace that is going away.
+func terminating(a admission.Attributes) error {
+	err := admission.NewForbidden(a, fmt.Errorf("unable to create new content in namespace %s because it is being terminated", a.GetNamespace()))
+	var status *apierrors.StatusError
+	if errors.As(err, &status) {
+		status.ErrStatus.Details.Causes = append(status.ErrStatus.Details.Causes, metav1.StatusCause{
+			Type:    corev1.NamespaceTerminatingCause,
+			Message: fmt.Sprintf("namespace %s is being terminated", a.GetNamespace()),
+			Field:   "metadata.namespace",
+		})
+	}
+	return err
+}

@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/knarr-io/knarr"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"knarr": func() { os.Exit(Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+// The scripts are what users do, in their words.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"await":     await,
+			"setenv":    setenv,
+			"terminate": terminate,
+		},
+	})
+}
+
+// await waits for a file to be there and not empty, up to 20 seconds.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await file")
+	}
+	path := ts.MkAbs(args[0])
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if info, err := os.Stat(path); err == nil && (info.Size() > 0 || !info.Mode().IsRegular()) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s did not come", args[0])
+		}
+	}
+}
+
+// terminate sends SIGTERM to the servers in the background, as systemd would.
+func terminate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: terminate")
+	}
+	for _, cmd := range ts.BackgroundCmds() {
+		if len(cmd.Args) > 1 && cmd.Args[1] == "serve" && cmd.ProcessState == nil {
+			ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+		}
+	}
+}
+
+// setenv sets a variable to what a file, or stdout, has in it.
+func setenv(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: setenv name file")
+	}
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
+}
+
+func TestReadyIsToldAsDocumented(t *testing.T) {
+	defer func(args []string) { os.Args = args }(os.Args)
+	for name, test := range map[string]struct {
+		program string
+		options knarr.Options
+		want    []string
+	}{
+		"defaults": {"/tmp/go-build123/b001/exe/knarr", knarr.Options{DataDir: "knarr-data", Store: knarr.Disk}, []string{
+			"objects     ./knarr-data (disk)",
+			"kubeconfig  ./knarr-data/admin.kubeconfig",
+			"",
+			"  export KUBECONFIG=$PWD/knarr-data/admin.kubeconfig",
+			"  kubectl get namespaces        # no kubectl installed? go run ./cmd/knarr kubectl get namespaces",
+		}},
+		"elsewhere": {"./knarr", knarr.Options{DataDir: "/srv/my data/", Store: knarr.Memory}, []string{
+			"objects     in memory, gone when the server stops",
+			"kubeconfig  /srv/my data/admin.kubeconfig",
+			"",
+			"  export KUBECONFIG='/srv/my data/admin.kubeconfig'",
+			"  kubectl get namespaces        # no kubectl installed? ./knarr kubectl get namespaces",
+		}},
+	} {
+		os.Args = []string{test.program}
+		var out strings.Builder
+		printReady(&out, "https://127.0.0.1:6443", test.options, 84*time.Millisecond+time.Microsecond)
+		want := "knarr v0.1.0 (Kubernetes v1.37.2) serves https://127.0.0.1:6443, ready in 84 ms\n" + strings.Join(test.want, "\n") + "\n"
+		if diff := cmp.Diff(want, out.String()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// parse returns the options that the flags of serve become.
+func parse(args ...string) (knarr.Options, error) {
+	f, cmd := newServeFlags(), newServe()
+	cmd.ResetFlags()
+	f.addTo(cmd.Flags())
+	if err := cmd.ParseFlags(args); err != nil {
+		return knarr.Options{}, flagError(cmd, err)
+	}
+	return f.options()
+}
+
+func TestServeFlags(t *testing.T) {
+	yes, no := true, false
+	defaults := knarr.Options{
+		DataDir: "knarr-data", Store: knarr.Disk, BindAddress: net.IPv4(127, 0, 0, 1), SecurePort: 6443,
+		ServiceClusterIPRange: "10.0.0.0/24", RuntimeConfig: map[string]string{}, EventTTL: time.Hour,
+		RequestTimeout: time.Minute, MinRequestTimeout: 30 * time.Minute,
+		MaxRequestsInflight: 400, MaxMutatingRequestsInflight: 200,
+		FeatureGates: map[string]bool{}, AllowPrivileged: &yes,
+	}
+	got, err := parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(defaults, got); diff != "" {
+		t.Errorf("defaults (-want +got):\n%s", diff)
+	}
+
+	got, err = parse("--data-dir=d", "--store=memory", "--secure_port=0", "--bind-address=::1", "--cert-dir=c",
+		"--tls-cert-file=t", "--tls-private-key-file=k", "--client-ca-file=a", "--token-auth-file=f",
+		"--service-cluster-ip-range=10.1.0.0/16", "--runtime-config=api/beta=true,apps/v1=false", "--runtime-config=api/all=true",
+		"--feature-gates=A=true,B=false", "--allow-privileged=false", "--event-ttl=2h", "--request-timeout=5s",
+		"--min-request-timeout=60", "--max-requests-inflight=0", "--max-mutating-requests-inflight=7", "--shutdown-delay-duration=3s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := knarr.Options{
+		DataDir: "d", Store: knarr.Memory, BindAddress: net.IPv6loopback, SecurePort: 0, CertDir: "c",
+		TLSCertFile: "t", TLSPrivateKeyFile: "k", ClientCAFile: "a", TokenAuthFile: "f",
+		ServiceClusterIPRange: "10.1.0.0/16", RuntimeConfig: map[string]string{"api/beta": "true", "apps/v1": "false", "api/all": "true"},
+		EventTTL: 2 * time.Hour, RequestTimeout: 5 * time.Second, MinRequestTimeout: time.Minute,
+		MaxRequestsInflight: -1, MaxMutatingRequestsInflight: 7, ShutdownDelayDuration: 3 * time.Second,
+		FeatureGates: map[string]bool{"A": true, "B": false}, AllowPrivileged: &no,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("all flags (-want +got):\n%s", diff)
+	}
+}
+
+func TestServeFlagsRefused(t *testing.T) {
+	for flag, want := range map[string]string{
+		"--etcd-servers=x":                    "kube-apiserver has a flag --etcd-servers, but it is not implemented in knarr",
+		"--etcd_servers=x":                    "kube-apiserver has a flag --etcd-servers, but it is not implemented in knarr",
+		"--etcd-server=x":                     "there is no flag --etcd-server; serve --help lists those there are",
+		"-x":                                  "there is no flag -x",
+		"--secure-port=x":                     "--secure-port",
+		"--bind-address=example.com":          "--bind-address",
+		"--request-timeout=0":                 "--request-timeout must be more than 0",
+		"--min-request-timeout=-1":            "--min-request-timeout must be more than 0",
+		"--event-ttl=0":                       "--event-ttl must be more than 0",
+		"--max-requests-inflight=-1":          "--max-requests-inflight must not be negative",
+		"--shutdown-delay-duration=-1s":       "--shutdown-delay-duration must not be negative",
+		"--data-dir=":                         "--data-dir is empty",
+		"--feature-gates=A":                   "--feature-gates",
+		"--max-mutating-requests-inflight=-1": "--max-mutating-requests-inflight must not be negative",
+	} {
+		_, err := parse(flag)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want one line with %q", flag, err, want)
+		}
+	}
+}
+
+func TestCutDataDir(t *testing.T) {
+	for _, test := range []struct {
+		args    string
+		dataDir string
+		rest    string
+	}{
+		{"", defaultDataDir, ""},
+		{"get pods --data-dir x", defaultDataDir, "get pods --data-dir x"},
+		{"--data-dir x get pods", "x", "get pods"},
+		{"--data-dir=x get pods", "x", "get pods"},
+		{"--data-dir x", "x", ""},
+	} {
+		dataDir, rest, err := cutDataDir(strings.Fields(test.args))
+		if err != nil || dataDir != test.dataDir || strings.Join(rest, " ") != test.rest || rest == nil {
+			t.Errorf("%q: %q, %q, %v", test.args, dataDir, rest, err)
+		}
+	}
+	if _, _, err := cutDataDir([]string{"--data-dir"}); err == nil {
+		t.Error("--data-dir with nothing after it is taken")
+	}
+}
+
+func TestWords(t *testing.T) {
+	for s, want := range map[string]string{"": "''", "a/b-c.d": "a/b-c.d", "a b": "'a b'", "it's": `'it'\''s'`, "$x": "'$x'"} {
+		if got := quote(s); got != want {
+			t.Errorf("quote(%q) is %s, want %s", s, got, want)
+		}
+	}
+	for path, want := range map[string]string{"d": "./d", "./d/": "./d", "../d": "../d", "/d": "/d", ".": "."} {
+		if got := shown(path); got != want {
+			t.Errorf("shown(%q) is %s, want %s", path, got, want)
+		}
+	}
+	if got := oneLine(errors.Join(errors.New("a"), errors.New("b"))); got != "a; b" {
+		t.Errorf("two errors in a line: %s", got)
+	}
+}

@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/knarr-io/knarr"
+	"github.com/knarr-io/knarr/internal/version"
+)
+
+func newServe() *cobra.Command {
+	f := newServeFlags()
+	cmd := &cobra.Command{
+		Use:     "serve",
+		GroupID: serving,
+		Short:   "Serve the Kubernetes API",
+		Long: `Serve the Kubernetes API until SIGINT or SIGTERM.
+
+Flags that kube-apiserver has mean what they mean there.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			options, err := f.options()
+			if err != nil {
+				return err
+			}
+			// A second signal ends the process at once, as no one catches it.
+			ctx, release := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer release()
+			return serve(ctx, release, options, cmd.OutOrStdout())
+		},
+	}
+	f.addTo(cmd.Flags())
+	return cmd
+}
+
+// serve serves until ctx ends, then calls stopping and stops. Requests have as
+// long to finish as they had at most from the start.
+func serve(ctx context.Context, stopping func(), o knarr.Options, stdout io.Writer) error {
+	began := time.Now()
+	server, err := knarr.Start(ctx, o)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop before there was anything to stop
+		}
+		return err
+	}
+	printReady(stdout, server.URL(), o, time.Since(began))
+	select {
+	case <-ctx.Done():
+	case <-server.Done(): // Stop says why
+	}
+	stopping()
+	grace, cancel := context.WithTimeout(context.Background(), o.ShutdownDelayDuration+o.RequestTimeout)
+	defer cancel()
+	return server.Stop(grace)
+}
+
+// printReady tells that the server is ready, and how to reach it.
+func printReady(w io.Writer, url string, o knarr.Options, took time.Duration) {
+	objects := shown(o.DataDir) + " (disk)"
+	if o.Store == knarr.Memory {
+		objects = "in memory, gone when the server stops"
+	}
+	config := filepath.Join(o.DataDir, "admin.kubeconfig")
+	export := quote(config)
+	if !filepath.IsAbs(config) {
+		export = `$PWD/` + export
+	}
+	fmt.Fprintf(w, `knarr v%s (Kubernetes %s) serves %s, ready in %d ms
+objects     %s
+kubeconfig  %s
+
+  export KUBECONFIG=%s
+  kubectl get namespaces        # no kubectl installed? %s kubectl get namespaces
+`, version.Knarr, version.Kubernetes(), url, took.Milliseconds(), objects, shown(config), export, program())
+}

@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	cliflag "k8s.io/component-base/cli/flag"
+	"k8s.io/klog/v2"
+
+	"github.com/knarr-io/knarr"
+	"github.com/knarr-io/knarr/internal/cli/apiserverflags"
+	"github.com/knarr-io/knarr/internal/version"
+)
+
+// serveFlags are the flags of serve where they differ in form from the options
+// that they become.
+type serveFlags struct {
+	knarr.Options
+
+	store             string
+	runtimeConfig     cliflag.ConfigurationMap
+	allowPrivileged   bool
+	minRequestTimeout int // seconds
+}
+
+// newServeFlags returns the flags with their defaults.
+func newServeFlags() *serveFlags {
+	return &serveFlags{
+		Options: knarr.Options{
+			DataDir:                     defaultDataDir,
+			BindAddress:                 net.IPv4(127, 0, 0, 1),
+			SecurePort:                  6443,
+			ServiceClusterIPRange:       "10.0.0.0/24",
+			EventTTL:                    time.Hour,
+			RequestTimeout:              time.Minute,
+			MaxRequestsInflight:         400,
+			MaxMutatingRequestsInflight: 200,
+			FeatureGates:                map[string]bool{},
+		},
+		store:             string(knarr.Disk),
+		runtimeConfig:     cliflag.ConfigurationMap{},
+		allowPrivileged:   true,
+		minRequestTimeout: 1800,
+	}
+}
+
+func (f *serveFlags) addTo(fs *pflag.FlagSet) {
+	fs.SortFlags = false
+	// As in kube-apiserver, an underscore may stand for a dash.
+	fs.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
+
+	fs.StringVar(&f.DataDir, "data-dir", f.DataDir, "directory for objects, certificates and admin.kubeconfig")
+	fs.StringVar(&f.store, "store", f.store, `where objects are kept: "disk", or "memory", which forgets them`)
+
+	fs.IntVar(&f.SecurePort, "secure-port", f.SecurePort, "port to serve HTTPS on; 0 takes a free one")
+	fs.IPVar(&f.BindAddress, "bind-address", f.BindAddress, "IP address to listen on")
+	fs.StringVar(&f.CertDir, "cert-dir", f.CertDir, "directory for certificates (default <data-dir>/pki)")
+	fs.StringVar(&f.TLSCertFile, "tls-cert-file", f.TLSCertFile, "serving certificate to use instead of one that is made")
+	fs.StringVar(&f.TLSPrivateKeyFile, "tls-private-key-file", f.TLSPrivateKeyFile, "key of --tls-cert-file")
+	fs.StringVar(&f.ClientCAFile, "client-ca-file", f.ClientCAFile, "further authorities of client certificates")
+	fs.StringVar(&f.TokenAuthFile, "token-auth-file", f.TokenAuthFile, "static bearer tokens: lines of token,user,uid[,\"group,group\"]")
+
+	fs.StringVar(&f.ServiceClusterIPRange, "service-cluster-ip-range", f.ServiceClusterIPRange, "network of the addresses of Services")
+	fs.Var(&f.runtimeConfig, "runtime-config", "API versions and resources to switch on or off: api/all, api/beta, <group>/<version>[/<resource>], each =true or =false")
+	fs.Var(cliflag.NewMapStringBool(&f.FeatureGates), "feature-gates", "features of Kubernetes to switch on or off: <name>=true or =false")
+	fs.BoolVar(&f.allowPrivileged, "allow-privileged", f.allowPrivileged, "let pods be privileged")
+	fs.DurationVar(&f.EventTTL, "event-ttl", f.EventTTL, "how long events are kept")
+
+	fs.DurationVar(&f.RequestTimeout, "request-timeout", f.RequestTimeout, "how long a request may take that is not a watch")
+	fs.IntVar(&f.minRequestTimeout, "min-request-timeout", f.minRequestTimeout, "how many seconds a watch lasts at least, unless its client says")
+	fs.IntVar(&f.MaxRequestsInflight, "max-requests-inflight", f.MaxRequestsInflight, "how many reading requests may run at once; 0 for no limit")
+	fs.IntVar(&f.MaxMutatingRequestsInflight, "max-mutating-requests-inflight", f.MaxMutatingRequestsInflight, "how many writing requests may run at once; 0 for no limit")
+	fs.DurationVar(&f.ShutdownDelayDuration, "shutdown-delay-duration", f.ShutdownDelayDuration, "how long to go on serving, not ready, when told to stop")
+
+	logging := flag.NewFlagSet("", flag.ContinueOnError)
+	klog.InitFlags(logging)
+	fs.AddGoFlag(logging.Lookup("v"))
+	fs.AddGoFlag(logging.Lookup("vmodule"))
+}
+
+// options checks what only flags can get wrong and returns the options.
+func (f *serveFlags) options() (knarr.Options, error) {
+	o := f.Options
+	switch {
+	case o.DataDir == "":
+		return o, errors.New("--data-dir is empty; name a directory, or leave the flag out for ./" + defaultDataDir)
+	case o.EventTTL <= 0:
+		return o, errors.New("--event-ttl must be more than 0")
+	case o.RequestTimeout <= 0:
+		return o, errors.New("--request-timeout must be more than 0")
+	case f.minRequestTimeout <= 0:
+		return o, errors.New("--min-request-timeout must be more than 0")
+	case o.ShutdownDelayDuration < 0:
+		return o, errors.New("--shutdown-delay-duration must not be negative")
+	case o.MaxRequestsInflight < 0:
+		return o, errors.New("--max-requests-inflight must not be negative; 0 is no limit")
+	case o.MaxMutatingRequestsInflight < 0:
+		return o, errors.New("--max-mutating-requests-inflight must not be negative; 0 is no limit")
+	}
+	o.Store = knarr.StoreKind(f.store)
+	o.RuntimeConfig = f.runtimeConfig
+	o.AllowPrivileged = &f.allowPrivileged
+	o.MinRequestTimeout = time.Duration(f.minRequestTimeout) * time.Second
+	o.MaxRequestsInflight = unlimited(o.MaxRequestsInflight)
+	o.MaxMutatingRequestsInflight = unlimited(o.MaxMutatingRequestsInflight)
+	return o, nil
+}
+
+// unlimited turns the 0 of kube-apiserver's flags into what an option says for
+// no limit, where 0 is the default.
+func unlimited(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
+// flagError says what is wrong with a flag, and for one that is not here
+// whether kube-apiserver has it.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	name := unknown.GetSpecifiedName()
+	if upstream := strings.ReplaceAll(name, "_", "-"); apiserverflags.Has(upstream) {
+		return fmt.Errorf("kube-apiserver has a flag --%s, but it is not implemented in knarr %s; leave it out", upstream, version.Knarr)
+	}
+	dashes := "--"
+	if unknown.GetSpecifiedShortnames() != "" {
+		dashes = "-"
+	}
+	return fmt.Errorf("there is no flag %s%s; %s --help lists those there are", dashes, name, cmd.CommandPath())
+}

@@ -1,0 +1,116 @@
+package endpoint
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/klog/v2"
+)
+
+// withPanicRecovery turns a panic in a handler into one 500 and a line in the
+// log. http.ErrAbortHandler, which means to drop the connection, passes.
+func withPanicRecovery(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			if p == http.ErrAbortHandler { //nolint:errorlint // it is compared like this in net/http
+				panic(p)
+			}
+			klog.ErrorS(fmt.Errorf("%v", p), "Panic in a handler", "method", r.Method, "path", r.URL.Path, "stack", string(debug.Stack()))
+			http.Error(w, "This request caused apiserver to panic. Look in the logs for details.", http.StatusInternalServerError)
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// longRunning reports whether a request may last: a watch, or one that
+// connects the client through the server.
+func longRunning(info *request.RequestInfo) bool {
+	if !info.IsResourceRequest {
+		return false
+	}
+	switch info.Verb {
+	case "watch", "proxy":
+		return true
+	}
+	switch info.Subresource {
+	case "attach", "exec", "proxy", "log", "portforward":
+		return true
+	}
+	return false
+}
+
+// withDeadline gives requests that are not long-running a time to end: the
+// server's, or a shorter one that the client asks for by ?timeout=.
+func (e *Endpoint) withDeadline(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		info, _ := request.RequestInfoFrom(r.Context())
+		if info == nil || longRunning(info) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		timeout := e.RequestTimeout
+		if strings.Contains(r.URL.RawQuery, "timeout=") {
+			if given := r.URL.Query().Get("timeout"); given != "" {
+				asked, err := time.ParseDuration(given)
+				if err != nil {
+					e.error(w, r, e.status, apierrors.NewBadRequest(fmt.Sprintf("invalid timeout specified in the request URL - %s", err)))
+					return
+				}
+				if asked > 0 {
+					timeout = min(timeout, asked)
+				}
+			}
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), timeout)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// withMaxInFlight refuses requests beyond the limits with 429, except those of
+// system:masters, who must always be able to look.
+func (e *Endpoint) withMaxInFlight(next http.Handler) http.Handler {
+	semaphore := func(n int) chan struct{} {
+		if n < 0 {
+			return nil
+		}
+		return make(chan struct{}, n)
+	}
+	reading, writing := semaphore(e.MaxInFlight), semaphore(e.MaxMutatingInFlight)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		info, _ := request.RequestInfoFrom(r.Context())
+		slots := writing
+		if info == nil || longRunning(info) {
+			slots = nil
+		} else if v := info.Verb; v == "get" || v == "list" {
+			slots = reading
+		}
+		if slots == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		default:
+			if u, ok := request.UserFrom(r.Context()); !ok || !slices.Contains(u.GetGroups(), user.SystemPrivilegedGroup) {
+				w.Header().Set("Retry-After", "1")
+				http.Error(w, "Too many requests, please try again later.", http.StatusTooManyRequests)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}

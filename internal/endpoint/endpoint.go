@@ -1,0 +1,99 @@
+// Package endpoint is the HTTP front: it finds out what a request asks for,
+// who may ask, in which media type, and writes what the verbs return. Hot
+// answers are copied from encodings that the objects keep.
+//
+// It must not know what a kind means or how objects are stored.
+package endpoint
+
+import (
+	"net/http"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/endpoints/filters"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/util/apihelpers"
+
+	"github.com/knarr-io/knarr/internal/kind"
+	"github.com/knarr-io/knarr/internal/object"
+	"github.com/knarr-io/knarr/internal/verb"
+)
+
+// Mux serves paths that are not objects: discovery, health, version.
+type Mux interface {
+	http.Handler
+	// Handles reports whether the path is this handler's.
+	Handles(path string) bool
+}
+
+// Options is what an Endpoint is made of. Zero limits mean upstream's defaults.
+type Options struct {
+	Verbs         *verb.Verbs
+	Catalogue     func() *kind.Catalogue
+	Authenticator authenticator.Request
+	Authorizer    authorizer.Authorizer
+	// Others serve what is not an object; the first that handles a path gets it.
+	Others []Mux
+
+	// RequestTimeout bounds requests that are not watches (60 s).
+	RequestTimeout time.Duration
+	// MinRequestTimeout is how long a watch without timeoutSeconds lasts at
+	// least; a random time up to twice as long is chosen (1800 s).
+	MinRequestTimeout time.Duration
+	// MaxInFlight and MaxMutatingInFlight bound how many requests that are not
+	// watches run at once (400 and 200); negative means no bound.
+	MaxInFlight, MaxMutatingInFlight int
+	// Stopping is closed when the server begins to stop: watches then end.
+	Stopping <-chan struct{}
+}
+
+func (o *Options) setDefaults() {
+	if o.RequestTimeout == 0 {
+		o.RequestTimeout = time.Minute
+	}
+	if o.MinRequestTimeout == 0 {
+		o.MinRequestTimeout = 30 * time.Minute
+	}
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = 400
+	}
+	if o.MaxMutatingInFlight == 0 {
+		o.MaxMutatingInFlight = 200
+	}
+}
+
+// Endpoint answers requests. It is safe for concurrent use.
+type Endpoint struct {
+	Options
+	*pools
+	verbs *verb.Verbs
+	cache *object.Cache
+	// status encodes answers that belong to no resource.
+	status runtime.NegotiatedSerializer
+}
+
+// New returns the handler of a server: the whole chain from the first byte of
+// a request to the last of its answer.
+func New(o Options) http.Handler {
+	o.setDefaults()
+	e := &Endpoint{Options: o, pools: newPools(), verbs: o.Verbs, cache: o.Verbs.State.Cache(), status: apihelpers.GetMetaInternalVersionCodecs()}
+	info := &request.RequestInfoFactory{
+		APIPrefixes:          sets.NewString("api", "apis"),
+		GrouplessAPIPrefixes: sets.NewString("api"),
+	}
+	// The last handler named runs first, as in upstream's chain.
+	var h http.Handler = http.HandlerFunc(e.route)
+	h = filters.WithAuthorization(h, o.Authorizer, e.status)
+	h = e.withMaxInFlight(h)
+	h = filters.WithAuthentication(h, o.Authenticator, filters.Unauthorized(e.status), nil, nil)
+	h = filters.WithWarningRecorder(h)
+	h = e.withDeadline(h)
+	h = filters.WithCacheControl(h)
+	h = filters.WithRequestInfo(h, info)
+	h = filters.WithRequestReceivedTimestamp(h)
+	h = withPanicRecovery(h)
+	return filters.WithAuditInit(h)
+}

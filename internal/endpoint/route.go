@@ -1,0 +1,225 @@
+package endpoint
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/warning"
+
+	"github.com/knarr-io/knarr/internal/verb"
+)
+
+// route sends a request, which may be made, to its verb.
+func (e *Endpoint) route(w http.ResponseWriter, r *http.Request) {
+	info, ok := request.RequestInfoFrom(r.Context())
+	if !ok {
+		e.error(w, r, e.status, apierrors.NewInternalError(errNoRequestInfo))
+		return
+	}
+	if !info.IsResourceRequest {
+		for _, m := range e.Others {
+			if m.Handles(r.URL.Path) {
+				m.ServeHTTP(w, r)
+				return
+			}
+		}
+		notFound(w)
+		return
+	}
+	gv := schema.GroupVersion{Group: info.APIGroup, Version: info.APIVersion}
+	group := e.Catalogue().Group(gv.Group)
+	if group == nil || (gv.Group == "") != (info.APIPrefix == "api") || strings.HasPrefix(r.URL.Path, "//") {
+		notFound(w)
+		return
+	}
+	version := e.Catalogue().Lookup(gv.WithResource(info.Resource))
+	if version == nil {
+		e.error(w, r, e.status, errNoResource())
+		return
+	}
+	q := &query{Endpoint: e, w: w, r: r, info: info, target: verb.Target{
+		Version: version, Namespace: info.Namespace, Name: info.Name, Agent: r.UserAgent(),
+	}}
+	q.serve()
+}
+
+// notFound is the answer for paths that belong to no group that is served.
+func notFound(w http.ResponseWriter) {
+	http.Error(w, "404 page not found", http.StatusNotFound)
+}
+
+// errNoResource is the answer for a path inside a served group at which there
+// is nothing.
+func errNoResource() error {
+	return apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "404 page not found", 0, false)
+}
+
+func errMethod() error {
+	return apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "405: Method Not Allowed", 0, false)
+}
+
+// query is one request about objects.
+type query struct {
+	*Endpoint
+	w      http.ResponseWriter
+	r      *http.Request
+	info   *request.RequestInfo
+	target verb.Target
+}
+
+// routeMedia is what a route checks before its handler sees a request: the type
+// of a patch, and that the client accepts one of what is produced. Upstream's
+// router knows no wildcard but */*, and words its refusals in its own way.
+func (q *query) routeMedia(verb string) error {
+	if verb == "patch" {
+		contentType := cmp.Or(q.r.Header.Get("Content-Type"), "application/octet-stream")
+		if !names(contentType, q.patchTypes()) {
+			return apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "", schema.GroupResource{}, "", "415: Unsupported Media Type", 0, false)
+		}
+	}
+	produced := []string{mediaJSON, mediaYAML}
+	if q.target.Version.Protobuf != nil || q.target.Version.Resource.Storage == nil {
+		produced = append(produced, mediaProtobuf)
+	}
+	accept := q.r.Header.Get("Accept")
+	if accept == "" || names(accept, append([]string{"*/*"}, produced...)) {
+		return nil
+	}
+	if verb == "list" || verb == "watch" {
+		for _, m := range produced {
+			if m != mediaYAML {
+				produced = append(produced, m+";stream=watch")
+			}
+		}
+	}
+	return apierrors.NewGenericServerResponse(http.StatusNotAcceptable, "", schema.GroupResource{}, "",
+		"406: Not Acceptable\n\nAvailable representations: "+strings.Join(produced, ", "), 0, false)
+}
+
+// names reports whether a header's list of media types names one of types.
+func names(header string, types []string) bool {
+	for mediaType := range strings.SplitSeq(header, ",") {
+		mediaType, _, _ = strings.Cut(mediaType, ";")
+		if slices.Contains(types, strings.TrimSpace(mediaType)) {
+			return true
+		}
+	}
+	return false
+}
+
+// serve finds the handler for what is asked, as upstream's routes would.
+func (q *query) serve() {
+	handle, err := q.handler()
+	if err == nil {
+		if d := q.target.Version.Deprecated; d != "" {
+			warning.AddWarning(q.r.Context(), "", d)
+		}
+		err = handle()
+	}
+	if err != nil {
+		q.fail(err)
+	}
+}
+
+// handler returns what serves the request, or the error that upstream has for
+// a path or method without a route.
+func (q *query) handler() (func() error, error) {
+	resource := q.target.Version.Resource
+	inNamespace := q.info.Namespace != "" && resource.Name != "namespaces"
+	named := len(q.info.Parts) > 1
+	switch {
+	case inNamespace && !resource.Namespaced,
+		resource.Namespaced && named && !inNamespace,
+		len(q.info.Parts) > 3:
+		return nil, errNoResource()
+	}
+	verbs := resource.Verbs
+	if q.info.Subresource != "" {
+		s := q.target.Version.Subresource(q.info.Subresource)
+		if s == nil {
+			return nil, errNoResource()
+		}
+		q.target.Subresource = s
+		verbs = s.Verbs
+	}
+	v := q.info.Verb
+	if q.r.Method == http.MethodHead {
+		v = ""
+	}
+	if v == "watch" && !q.byPath() { // ?watch=true on a list
+		if !slices.Contains(verbs, "watch") {
+			return nil, apierrors.NewMethodNotSupported(q.target.GroupResource(), "watch")
+		}
+	}
+	if (v == "get" || v == "list") && !named {
+		v = "list"
+	}
+	collection := v == "list" || v == "create" || v == "deletecollection"
+	switch {
+	case !slices.Contains(verbs, v),
+		resource.Namespaced && !inNamespace && v != "list" && v != "watch",
+		q.target.Subresource == nil && v != "watch" && named == collection:
+		return nil, errMethod()
+	}
+	if err := q.routeMedia(v); err != nil {
+		return nil, err
+	}
+	if q.target.Subresource != nil {
+		return q.subresourceHandler(v)
+	}
+	if resource.Storage == nil {
+		return nil, errNoResource() // its behaviour is not here yet
+	}
+	switch v {
+	case "get":
+		return q.get, nil
+	case "list":
+		return q.list, nil
+	case "watch":
+		return q.watch, nil
+	case "create":
+		return q.create, nil
+	case "update":
+		return q.update, nil
+	case "patch":
+		return q.patch, nil
+	case "delete":
+		return q.delete, nil
+	case "deletecollection":
+		return q.deleteCollection, nil
+	}
+	return nil, errMethod()
+}
+
+// byPath reports whether a watch was asked for in the deprecated way, by a
+// path that begins with /watch/.
+func (q *query) byPath() bool {
+	return q.r.URL.Query().Get("watch") == "" && q.info.Verb == "watch"
+}
+
+// subresourceHandler serves the subresources that are part of their object or
+// show it. Others are told by discovery, and come with what they connect to.
+func (q *query) subresourceHandler(v string) (func() error, error) {
+	s := q.target.Subresource
+	if s.Update == nil && s.View == nil {
+		return nil, errNoResource()
+	}
+	switch v {
+	case "get":
+		return q.get, nil
+	case "update":
+		return q.update, nil
+	case "patch":
+		return q.patch, nil
+	}
+	return nil, errMethod()
+}
+
+// meta is the version that options are read as.
+var meta = metav1.SchemeGroupVersion

@@ -1,0 +1,95 @@
+package endpoint
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
+
+	"github.com/knarr-io/knarr/internal/kind"
+	"github.com/knarr-io/knarr/internal/object"
+	"github.com/knarr-io/knarr/internal/verb"
+)
+
+// writeTable answers with printed columns. Cells hold relative times, so they
+// are made for every request.
+func (q *query) writeTable(code int, s shape, objects []*object.Object, list *verb.List) error {
+	var obj runtime.Object
+	var err error
+	if list == nil {
+		obj, err = q.target.Version.Resource.Decode(objects[0])
+	} else {
+		obj, err = q.hubList(list)
+	}
+	if err != nil {
+		return err
+	}
+	table, err := q.table(q.r.Context(), s, obj)
+	if err != nil {
+		return err
+	}
+	responsewriters.WriteObjectNegotiated(metaCodecs(), restrictions{q.target.Version}, s.as.GroupVersion(), q.w, q.r, code, table, false)
+	return nil
+}
+
+// hubList decodes a list.
+func (q *query) hubList(list *verb.List) (runtime.Object, error) {
+	resource := q.target.Version.Resource
+	items := make([]runtime.Object, len(list.Objects))
+	for i, o := range list.Objects {
+		var err error
+		if items[i], err = resource.Decode(o); err != nil {
+			return nil, err
+		}
+	}
+	hub := resource.NewList()
+	if err := apimeta.SetList(hub, items); err != nil {
+		return nil, err
+	}
+	m, err := apimeta.ListAccessor(hub)
+	if err != nil {
+		return nil, err
+	}
+	m.SetResourceVersion(formatRevision(list.Rev))
+	m.SetContinue(list.Continue)
+	m.SetRemainingItemCount(list.Remaining)
+	return hub, nil
+}
+
+// table makes the table of a hub object or list, with each row's object as
+// the client asked for it.
+func (q *query) table(ctx context.Context, s shape, obj runtime.Object) (*metav1.Table, error) {
+	table, err := q.target.Version.Resource.Table.ConvertToTable(ctx, obj, s.table)
+	if err != nil {
+		return nil, err
+	}
+	for i := range table.Rows {
+		row := &table.Rows[i]
+		switch s.table.IncludeObject {
+		case metav1.IncludeObject:
+			row.Object.Object, err = q.target.Version.FromHub(row.Object.Object)
+		case metav1.IncludeMetadata, "":
+			var m metav1.Object
+			if m, err = apimeta.Accessor(row.Object.Object); err == nil {
+				partial := apimeta.AsPartialObjectMetadata(m)
+				partial.SetGroupVersionKind(s.as.GroupVersion().WithKind("PartialObjectMetadata"))
+				row.Object.Object = partial
+			}
+		case metav1.IncludeNone:
+			row.Object.Object = nil
+		default:
+			err = apierrors.NewBadRequest(fmt.Sprintf("unrecognized includeObject value: %q", s.table.IncludeObject))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return table, nil
+}
+
+// hubType is the Go type of a kind's hub objects, as upstream's messages show it.
+func hubType(v *kind.Version) string { return fmt.Sprintf("%T", v.Resource.New()) }

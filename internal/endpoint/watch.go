@@ -1,0 +1,317 @@
+package endpoint
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apiserver/pkg/endpoints/handlers/negotiation"
+	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/knarr-io/knarr/internal/kind"
+	"github.com/knarr-io/knarr/internal/verb"
+)
+
+// watch streams events until its time is over, the client is gone or the
+// server stops.
+func (q *query) watch() error {
+	form, err := q.negotiate()
+	if err != nil {
+		return err
+	}
+	opts, err := q.listOptions()
+	if err != nil {
+		return err
+	}
+	if _, err := negotiation.NegotiateOutputMediaTypeStream(q.r, q.target.Version.Resource.Serializer, restrictions{q.target.Version}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(q.r.Context(), q.watchTime(opts), errWatchOver)
+	defer cancel()
+	ctx, stop := q.withStopping(request.WithNamespace(ctx, q.target.Namespace))
+	defer stop()
+	w, err := q.verbs.Watch(ctx, q.target, opts)
+	if err != nil {
+		return err
+	}
+	s := &stream{w: q.w, flusher: http.NewResponseController(q.w)}
+	if initial := opts.SendInitialEvents; initial != nil && *initial && opts.AllowWatchBookmarks && acceptsGzip(q.r) {
+		s.gzips = &q.gzips
+	}
+	q.stream(ctx, w, &framer{query: q, shape: form}, s)
+	return nil
+}
+
+var errWatchOver = errors.New("the time of the watch is over")
+
+// watchTime is how long a watch lasts: as asked, or long and random so that
+// the clients of one server do not all come back at once.
+func (q *query) watchTime(opts *metainternalversion.ListOptions) time.Duration {
+	if s := opts.TimeoutSeconds; s != nil && *s > 0 {
+		return time.Duration(*s) * time.Second
+	}
+	return time.Duration(float64(q.MinRequestTimeout) * (rand.Float64() + 1))
+}
+
+// withStopping returns a context that ends when the server begins to stop.
+func (q *query) withStopping(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	if q.Stopping == nil {
+		return ctx, cancel
+	}
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-q.Stopping:
+			cancel()
+		case <-done:
+		}
+	}()
+	return ctx, func() { close(done); cancel() }
+}
+
+// stream is the body of a watch. What is written between two flushes is, for
+// a streaming list whose client accepts it, one member of a gzip file, so that
+// an idle watch holds no compressor (upstream's WatchListCompression).
+type stream struct {
+	w       http.ResponseWriter
+	flusher *http.ResponseController
+	gzips   *sync.Pool // nil if the stream is not compressed
+}
+
+// begin sends the headers.
+func (s *stream) begin(contentType string) error {
+	h := s.w.Header()
+	h.Set("Content-Type", contentType)
+	if s.gzips != nil {
+		h.Set("Content-Encoding", "gzip")
+		h.Add("Vary", "Accept-Encoding")
+	}
+	s.w.WriteHeader(http.StatusOK)
+	return s.flusher.Flush()
+}
+
+// send writes frames and flushes them.
+func (s *stream) send(frames []byte) error {
+	if len(frames) == 0 {
+		return nil
+	}
+	if s.gzips == nil {
+		if _, err := s.w.Write(frames); err != nil {
+			return err
+		}
+		return s.flusher.Flush()
+	}
+	z := s.gzips.Get().(*gzip.Writer)
+	defer s.gzips.Put(z)
+	z.Reset(s.w)
+	if _, err := z.Write(frames); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	return s.flusher.Flush()
+}
+
+// stream writes frames as events come; those that come together are written
+// together. An event that has no frame ends it.
+func (q *query) stream(ctx context.Context, w *verb.Watch, f *framer, out *stream) {
+	if out.begin(f.contentType()) != nil {
+		return
+	}
+	var buf []byte
+	for {
+		events, ok, err := w.Next(ctx)
+		if err != nil || !ok {
+			return
+		}
+		for i := range events {
+			buf, err = f.append(buf, &events[i])
+			if err != nil || len(buf) >= chunk || i == len(events)-1 {
+				if out.send(buf) != nil || err != nil {
+					return
+				}
+				buf = buf[:0]
+			}
+		}
+		if cap(buf) > chunk {
+			buf = nil // an idle watch holds no large buffer
+		}
+	}
+}
+
+// framer turns events into frames of a stream.
+type framer struct {
+	*query
+	shape
+	noHeaders bool // of tables: the first frame has shown the columns
+}
+
+// contentType is that of the stream.
+func (f *framer) contentType() string {
+	if f.media == mediaJSON {
+		return f.media
+	}
+	return f.media + ";stream=watch"
+}
+
+// append appends the frame of one event.
+func (f *framer) append(buf []byte, e *verb.WatchEvent) ([]byte, error) {
+	switch {
+	case e.Type == watch.Error:
+		return f.appendError(buf, e.Err)
+	case e.Type == watch.Bookmark:
+		obj, err := f.bookmark(e)
+		if err != nil {
+			return buf, err
+		}
+		return f.appendHub(buf, e.Type, obj)
+	case f.isMetadata() && f.as.Kind != "PartialObjectMetadata":
+		return buf, notAcceptable("an event is not a list")
+	case f.isTable():
+		obj, err := f.target.Version.Resource.Decode(e.Object)
+		if err != nil {
+			return buf, err
+		}
+		return f.appendHub(buf, e.Type, obj)
+	}
+	b, err := f.encoded(e.Object, f.form(f.target.Version))
+	if err != nil {
+		return buf, err
+	}
+	return f.frame(buf, e.Type, f.asVersion(b))
+}
+
+// bookmark is an object that says nothing but how far the watch has come.
+func (f *framer) bookmark(e *verb.WatchEvent) (runtime.Object, error) {
+	obj := f.target.Version.Resource.New()
+	m, err := apimeta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	m.SetResourceVersion(formatRevision(e.Rev))
+	if e.InitialEnd {
+		m.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
+	}
+	return obj, nil
+}
+
+// appendHub appends a frame with a hub object that is encoded on the spot.
+func (f *framer) appendHub(buf []byte, t watch.EventType, obj runtime.Object) ([]byte, error) {
+	v := f.target.Version
+	switch {
+	case f.isTable():
+		table, err := f.tableRow(obj)
+		if err != nil {
+			return buf, err
+		}
+		b, err := json.Marshal(table)
+		if err != nil {
+			return buf, err
+		}
+		return f.frame(buf, t, b)
+	case f.isMetadata():
+		m, err := apimeta.Accessor(obj)
+		if err != nil {
+			return buf, err
+		}
+		partial := apimeta.AsPartialObjectMetadata(m)
+		partial.SetGroupVersionKind(f.as.GroupVersion().WithKind("PartialObjectMetadata"))
+		obj = partial
+	default:
+		var err error
+		if obj, err = v.FromHub(obj); err != nil {
+			return buf, err
+		}
+	}
+	b, err := f.marshal(obj)
+	if err != nil {
+		return buf, err
+	}
+	return f.frame(buf, t, b)
+}
+
+// tableRow is the table of one event. Only the first shows the columns.
+func (f *framer) tableRow(obj runtime.Object) (*metav1.Table, error) {
+	opts := *f.shape.table
+	opts.NoHeaders = opts.NoHeaders || f.noHeaders
+	s := f.shape
+	s.table = &opts
+	table, err := f.query.table(f.r.Context(), s, obj)
+	if err != nil {
+		return nil, err
+	}
+	f.noHeaders = true
+	table.SetGroupVersionKind(*f.as)
+	return table, nil
+}
+
+func (f *framer) marshal(obj runtime.Object) ([]byte, error) {
+	if f.media != mediaProtobuf {
+		return json.Marshal(obj)
+	}
+	m, ok := obj.(interface{ Marshal() ([]byte, error) })
+	if !ok {
+		return nil, notAcceptable("the object has no protobuf form")
+	}
+	return m.Marshal()
+}
+
+// appendError appends a frame that ends the stream with a Status.
+func (f *framer) appendError(buf []byte, err error) ([]byte, error) {
+	status, ok := err.(*apierrors.StatusError)
+	if !ok {
+		status = apierrors.NewInternalError(err)
+	}
+	s := status.Status()
+	s.SetGroupVersionKind(statusKind)
+	if f.media == mediaProtobuf {
+		b, err := s.Marshal()
+		if err != nil {
+			return buf, err
+		}
+		return appendProtobufFrame(buf, watch.Error, kind.Envelope(statusKind, b)), nil
+	}
+	b, err := json.Marshal(&s)
+	if err != nil {
+		return buf, err
+	}
+	return f.frame(buf, watch.Error, b)
+}
+
+var statusKind = metav1.Unversioned.WithKind("Status")
+
+// frame appends the frame of an encoded object.
+func (f *framer) frame(buf []byte, t watch.EventType, object []byte) ([]byte, error) {
+	switch f.media {
+	case mediaProtobuf:
+		gvk := f.gvk(f.target.Version.GVK())
+		return appendProtobufFrame(buf, t, kind.Envelope(gvk, object)), nil
+	}
+	buf = append(append(append(buf, `{"type":"`...), t...), `","object":`...)
+	return append(append(buf, object...), "}\n"...), nil
+}
+
+// appendProtobufFrame appends a big-endian length and a bare WatchEvent
+// { type = 1, object = 2 { raw = 1 } }; only the object in it has an envelope.
+func appendProtobufFrame(buf []byte, t watch.EventType, object []byte) []byte {
+	inner := 1 + uvarintLen(len(object)) + len(object)
+	size := 1 + uvarintLen(len(t)) + len(t) + 1 + uvarintLen(inner) + inner
+	buf = binary.BigEndian.AppendUint32(buf, uint32(size))
+	buf = append(binary.AppendUvarint(append(buf, 0x0a), uint64(len(t))), t...)
+	buf = binary.AppendUvarint(append(buf, 0x12), uint64(inner))
+	return append(binary.AppendUvarint(append(buf, 0x0a), uint64(len(object))), object...)
+}

@@ -1,0 +1,37 @@
+package native
+
+import (
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/kubernetes/pkg/apis/rbac"
+	_ "k8s.io/kubernetes/pkg/apis/rbac/install"
+	"k8s.io/kubernetes/pkg/registry/rbac/clusterrole"
+	"k8s.io/kubernetes/pkg/registry/rbac/clusterrolebinding"
+	"k8s.io/kubernetes/pkg/registry/rbac/role"
+	"k8s.io/kubernetes/pkg/registry/rbac/rolebinding"
+)
+
+func (b *builder) rbac() *group {
+	v1 := words("v1")
+	return &group{name: rbac.GroupName, rows: []row{
+		{
+			name: "clusterrolebindings", hub: of[rbac.ClusterRoleBinding, rbac.ClusterRoleBindingList](),
+			versions: v1,
+			strategy: clusterrolebinding.Strategy,
+		},
+		{
+			name: "clusterroles", hub: of[rbac.ClusterRole, rbac.ClusterRoleList](),
+			versions: v1,
+			strategy: clusterrole.Strategy, table: rest.NewDefaultTableConvertor(rbac.Resource("clusterroles")),
+		},
+		{
+			name: "rolebindings", hub: of[rbac.RoleBinding, rbac.RoleBindingList](),
+			namespaced: true, versions: v1,
+			strategy: rolebinding.Strategy,
+		},
+		{
+			name: "roles", hub: of[rbac.Role, rbac.RoleList](),
+			namespaced: true, versions: v1,
+			strategy: role.Strategy, table: rest.NewDefaultTableConvertor(rbac.Resource("roles")),
+		},
+	}}
+}

@@ -1,0 +1,141 @@
+package object
+
+import (
+	"sync"
+	"sync/atomic"
+	"weak"
+)
+
+// Form is one way in which objects of a kind are sent to clients: a served
+// version in a media type. It must be comparable (a pointer): encodings are
+// cached under it, so that a kind whose rules change uses new Forms and the
+// old encodings are never found again.
+type Form interface {
+	// Encode makes the encoding of o, its resourceVersion included. The
+	// result belongs to the caller and must not share memory with o.Value.
+	Encode(o *Object) ([]byte, error)
+}
+
+// encoding is one cached encoding of an object; they form a short list.
+type encoding struct {
+	form  Form
+	bytes []byte
+	next  *encoding
+}
+
+func (e *encoding) find(form Form) *encoding {
+	for e != nil && e.form != form {
+		e = e.next
+	}
+	return e
+}
+
+// overhead is what a cached encoding weighs beside its bytes: list node, slot
+// in the queue, weak pointer.
+const overhead = 128
+
+// Cache bounds the bytes that cached encodings of all objects together may
+// take. Encodings that were not read since the cache last looked at them
+// are dropped first (CLOCK). A nil *Cache caches nothing.
+//
+// The encodings belong to their object and the cache does not keep it alive:
+// what no one refers to any more goes with its encodings, whether it was
+// replaced, or made for a dry run and never current. It counts until
+// the cache looks at it.
+//
+// A Cache is safe for concurrent use. It never blocks a reader on an encoding
+// being made: two readers that come first at the same time may both make it.
+// An object must not be used with two caches, so states that share objects
+// share their cache.
+type Cache struct {
+	limit int64
+	size  atomic.Int64
+
+	mu    sync.Mutex // guards what follows, and Object.slot
+	queue []slot     // in the order in which the cache will look at them
+	first int        // position of queue[0]; positions are never used again
+}
+
+// slot is an object that has encodings, and what they weigh.
+type slot struct {
+	object weak.Pointer[Object]
+	weight int64
+}
+
+// NewCache returns a cache of limit bytes.
+func NewCache(limit int64) *Cache { return &Cache{limit: limit, first: 1} }
+
+// Size returns the bytes that cached encodings take now, those of objects that
+// are gone unnoticed included. It does not exceed the limit by more than the
+// encoding that is being added.
+func (c *Cache) Size() int64 {
+	if c == nil {
+		return 0
+	}
+	return c.size.Load()
+}
+
+// Encoded returns o in form, made now or earlier. The bytes are shared: they
+// must not be modified. They stay valid whatever the cache drops. One larger
+// than a quarter of the limit is made each time.
+func (c *Cache) Encoded(o *Object, form Form) ([]byte, error) {
+	if e := o.encodings.Load().find(form); e != nil {
+		if !o.used.Load() {
+			o.used.Store(true)
+		}
+		return e.bytes, nil
+	}
+	b, err := form.Encode(o)
+	if err != nil || c == nil {
+		return b, err
+	}
+	return c.add(o, form, b), nil
+}
+
+// add caches b and returns it, or what another reader cached meanwhile.
+func (c *Cache) add(o *Object, form Form, b []byte) []byte {
+	weight := int64(len(b) + overhead)
+	if weight > c.limit/4 {
+		return b
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	others := o.encodings.Load()
+	if e := others.find(form); e != nil {
+		return e.bytes
+	}
+	o.encodings.Store(&encoding{form: form, bytes: b, next: others})
+	if o.slot == 0 {
+		c.push(o, slot{object: weak.Make(o)})
+	}
+	c.queue[o.slot-c.first].weight += weight
+	if c.size.Add(weight) > c.limit {
+		c.evict(c.limit - c.limit/16)
+	}
+	return b
+}
+
+// push puts o's slot at the end of the queue. c.mu is held.
+func (c *Cache) push(o *Object, s slot) {
+	o.slot = c.first + len(c.queue)
+	c.queue = append(c.queue, s)
+}
+
+// evict drops encodings until at most want bytes are left. c.mu is held.
+func (c *Cache) evict(want int64) {
+	for c.size.Load() > want {
+		s := c.queue[0]
+		c.queue = c.queue[1:]
+		c.first++
+		o := s.object.Value()
+		if o != nil && o.used.Swap(false) {
+			c.push(o, s)
+			continue
+		}
+		if o != nil {
+			o.encodings.Store(nil)
+			o.slot = 0
+		}
+		c.size.Add(-s.weight)
+	}
+}

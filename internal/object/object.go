@@ -1,0 +1,92 @@
+// Package object is an object of the API kept encoded: its storage form, the
+// revision that gave it, and whatever was made from it since.
+//
+// It must not know what the bytes mean. How an encoding is made, and what an
+// object can be selected by, is told by the Form and the Selector that kind
+// passes in.
+package object
+
+import (
+	"strings"
+	"sync/atomic"
+
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// Object is one revision of an object. It is immutable but for what is
+// derived from it, which is cached here and may be dropped at any time, so it
+// is shared freely between goroutines.
+type Object struct {
+	// Namespace is empty for objects of cluster scope.
+	Namespace, Name string
+	// Rev is the revision that wrote this value; its decimal form is the
+	// object's resourceVersion.
+	Rev uint64
+	// Value is the storage form, without a resourceVersion. It must never be
+	// modified.
+	Value []byte
+	// Err, if not nil, says why Value cannot be read.
+	Err error
+
+	attrs     atomic.Pointer[attrs]
+	encodings atomic.Pointer[encoding]
+	used      atomic.Bool // since the cache last looked
+	slot      int         // position in the cache's queue, 0 if none; guarded by its mutex
+}
+
+// New returns the object that a storage key below prefix names. The key is
+// prefix + "/" + [namespace + "/"] + name; key and value are kept, not copied.
+func New(prefix, key string, value []byte, rev uint64, err error) *Object {
+	o := &Object{Value: value, Rev: rev, Err: err}
+	rest := strings.TrimPrefix(key[len(prefix):], "/")
+	if ns, name, ok := strings.Cut(rest, "/"); ok {
+		o.Namespace, o.Name = ns, name
+	} else {
+		o.Name = rest
+	}
+	return o
+}
+
+// At returns the same object under another revision: a deletion shows the
+// last state of an object with the revision that deleted it. What was derived
+// from o is not taken along, since encodings hold the resourceVersion.
+func (o *Object) At(rev uint64) *Object {
+	return &Object{Namespace: o.Namespace, Name: o.Name, Rev: rev, Value: o.Value, Err: o.Err}
+}
+
+// Attributes is what an object can be selected by.
+type Attributes struct {
+	Labels labels.Set
+	Fields fields.Set
+}
+
+// Selector tells the attributes of objects of one kind. It must be comparable:
+// attributes are cached under it, so a kind whose rules change uses a new one.
+type Selector interface {
+	// Attributes reads them out of o. It must not keep or modify o.Value.
+	Attributes(o *Object) (Attributes, error)
+}
+
+type attrs struct {
+	by Selector
+	Attributes
+}
+
+// Attributes returns what o can be selected by, decoding it on the first call
+// only. The sets are shared: they must not be modified.
+func (o *Object) Attributes(by Selector) (Attributes, error) {
+	if a := o.attrs.Load(); a != nil && a.by == by {
+		return a.Attributes, nil
+	}
+	a, err := by.Attributes(o)
+	if err != nil {
+		return Attributes{}, err
+	}
+	o.attrs.Store(&attrs{by, a})
+	return a, nil
+}
+
+// SetAttributes records attributes that were taken from the object when it
+// was written, so that no reader has to decode it for them.
+func (o *Object) SetAttributes(by Selector, a Attributes) { o.attrs.Store(&attrs{by, a}) }

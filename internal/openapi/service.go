@@ -1,0 +1,152 @@
+package openapi
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/emicklei/go-restful/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/version"
+	"k8s.io/apiserver/pkg/endpoints/handlers/negotiation"
+	"k8s.io/kube-openapi/pkg/common"
+	"k8s.io/kube-openapi/pkg/common/restfuladapter"
+
+	"github.com/knarr-io/knarr/internal/kind"
+)
+
+// service is what is served below one path, with a document of its own in
+// version 3: a group, a version of a group, or a single path. It is described
+// in the terms of go-restful, upstream's router, which its builders of
+// documents read; nothing is ever routed by it.
+type service struct {
+	path string
+	// versions of resources are what the service was made from. They tell
+	// whether a document that was made earlier still holds.
+	versions []*kind.Version
+	routes   func() ([]restful.Route, error)
+}
+
+// key is the service's name in the index: its path without the first slash.
+func (s *service) key() string { return s.path[1:] }
+
+// fixed is a service of one route, which does not depend on the catalogue.
+func fixed(path string, route restful.Route) *service {
+	route.Method = http.MethodGet
+	return &service{path: path, routes: func() ([]restful.Route, error) { return []restful.Route{route}, nil }}
+}
+
+// services returns all that a catalogue serves.
+func services(c *kind.Catalogue) []*service {
+	list := []*service{versionInfo()}
+	for _, g := range c.Groups {
+		root := "/apis/" + g.Name
+		if g.Name == "" {
+			root = "/api"
+		}
+		list = append(list, groupInfo(root, g))
+		for _, name := range g.Versions {
+			list = append(list, groupVersion(root, g, name))
+		}
+	}
+	return append(list, groupList(c))
+}
+
+// versionInfo is /version.
+func versionInfo() *service {
+	return fixed("/version", restful.Route{
+		Path:        "/version/",
+		Operation:   "getCodeVersion",
+		Doc:         "get the version information for this server",
+		Consumes:    []string{runtime.ContentTypeJSON},
+		Produces:    []string{runtime.ContentTypeJSON},
+		WriteSample: version.Info{},
+	})
+}
+
+// groupList is /apis.
+func groupList(c *kind.Catalogue) *service {
+	media, _ := mediaTypes(c.Groups[0])
+	return fixed("/apis", discovery("/apis", media, "getAPIVersions", "get available API versions", metav1.APIGroupList{}))
+}
+
+// groupInfo is /api or a group's path below /apis.
+func groupInfo(path string, g *kind.Group) *service {
+	media, _ := mediaTypes(g)
+	if g.Name == "" {
+		return fixed(path, discovery(path, media, "getAPIVersions", "get available API versions", metav1.APIVersions{}))
+	}
+	return fixed(path, discovery(path, media, "getAPIGroup", "get information of a group", metav1.APIGroup{}))
+}
+
+// groupVersion is a version of a group with its resources.
+func groupVersion(root string, g *kind.Group, name string) *service {
+	s := &service{path: root + "/" + name}
+	for _, r := range g.Resources {
+		for _, v := range r.Versions {
+			if v.Name == name {
+				s.versions = append(s.versions, v)
+			}
+		}
+	}
+	s.routes = func() ([]restful.Route, error) {
+		media, streams := mediaTypes(g)
+		routes := []restful.Route{discovery(s.path, media, "getAPIResources", "get available resources", metav1.APIResourceList{})}
+		for _, v := range s.versions {
+			of, err := resourceRoutes(s.path, v, media, streams)
+			if err != nil {
+				return nil, err
+			}
+			routes = append(routes, of...)
+		}
+		return routes, nil
+	}
+	return s
+}
+
+// discovery is the route that tells what is below a path.
+func discovery(path string, media []string, operation, doc string, answer any) restful.Route {
+	return restful.Route{
+		Method: http.MethodGet, Path: path + "/", Operation: operation, Doc: doc,
+		Consumes: media, Produces: media, WriteSample: answer,
+	}
+}
+
+// mediaTypes returns those of single answers and those of watches.
+func mediaTypes(g *kind.Group) (media, streams []string) {
+	return negotiation.MediaTypesForSerializer(g.Resources[0].Serializer)
+}
+
+// container is a service as upstream's builders read it.
+type container struct {
+	root   string
+	routes []common.Route
+}
+
+func (s *service) container() (*container, error) {
+	routes, err := s.routes()
+	if err != nil {
+		return nil, err
+	}
+	c := &container{root: s.path}
+	for i := range routes {
+		c.routes = append(c.routes, &restfuladapter.RouteAdapter{Route: &routes[i]})
+	}
+	return c, nil
+}
+
+func (c *container) RootPath() string                   { return c.root }
+func (c *container) PathParameters() []common.Parameter { return nil }
+func (c *container) Routes() []common.Route             { return c.routes }
+
+// groupAndVersion returns what the service is a version of, if it is one.
+func (s *service) groupAndVersion() (group, version string, ok bool) {
+	segments := strings.Split(s.key(), "/")
+	switch {
+	case segments[0] == "api" && len(segments) == 2:
+		return "", segments[1], true
+	case segments[0] == "apis" && len(segments) == 3:
+		return segments[1], segments[2], true
+	}
+	return "", "", false
+}

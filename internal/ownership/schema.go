@@ -1,0 +1,104 @@
+package ownership
+
+import (
+	"fmt"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/kube-openapi/pkg/schemaconv"
+	"k8s.io/kube-openapi/pkg/validation/spec"
+	"k8s.io/kubernetes/pkg/generated/openapi"
+	smdschema "sigs.k8s.io/structured-merge-diff/v6/schema"
+	"sigs.k8s.io/structured-merge-diff/v6/typed"
+
+	"github.com/knarr-io/knarr/internal/kind"
+)
+
+// types are the schemas of all native types, made on first use from the
+// definitions that kube-apiserver generates: which lists are maps, and by which
+// keys, which are sets or atomic. Upstream can only make all definitions at
+// once, and that takes most of the time; so all of them are converted then,
+// after which they take a fifth of the definitions' memory.
+type types struct {
+	once   sync.Once
+	parser *typed.Parser
+	err    error
+}
+
+func (t *types) get() (*typed.Parser, error) {
+	t.once.Do(func() { t.parser, t.err = parse() })
+	return t.parser, t.err
+}
+
+func parse() (*typed.Parser, error) {
+	all := openapi.GetOpenAPIDefinitions(func(name string) spec.Ref {
+		return spec.MustCreateRef("#/components/schemas/" + name)
+	})
+	models := make(map[string]*spec.Schema, len(all))
+	for name, definition := range all {
+		models[name] = &definition.Schema
+	}
+	s, err := schemaconv.ToSchemaFromOpenAPI(models, false)
+	if err != nil {
+		return nil, fmt.Errorf("converting OpenAPI definitions: %w", err)
+	}
+	return &typed.Parser{Schema: smdschema.Schema{Types: s.Types}}, nil
+}
+
+// definitions names the definitions of the kinds that a manager of gvk meets:
+// the kind itself and, if it is that of v's objects, its other served versions,
+// in which owners may have written.
+func definitions(v *kind.Version, gvk schema.GroupVersionKind) map[schema.GroupVersionKind]string {
+	kinds := []schema.GroupVersionKind{gvk}
+	if gvk == v.GVK() {
+		for _, other := range v.Resource.Versions {
+			kinds = append(kinds, other.GVK())
+		}
+	}
+	names := make(map[schema.GroupVersionKind]string, len(kinds))
+	for _, k := range kinds {
+		if name, err := v.Resource.Scheme.ToOpenAPIDefinitionName(k); err == nil {
+			names[k] = name
+		}
+	}
+	return names
+}
+
+// converter gives objects of the kinds that definitions names their schemas.
+// It is upstream's TypeConverter, less its need to have all schemas at once.
+type converter struct {
+	types       *types
+	definitions map[schema.GroupVersionKind]string
+}
+
+// ObjectToTyped makes a value with a schema of obj, which it keeps. That a kind
+// is not served is the error by which upstream's rules know that what was owned
+// in its version is owned no longer.
+func (c *converter) ObjectToTyped(obj runtime.Object, opts ...typed.ValidationOptions) (*typed.TypedValue, error) {
+	gvk := obj.GetObjectKind().GroupVersionKind()
+	name, ok := c.definitions[gvk]
+	if !ok {
+		return nil, runtime.NewNotRegisteredErrForKind("the served kinds", gvk)
+	}
+	parser, err := c.types.get()
+	if err != nil {
+		return nil, err
+	}
+	t := parser.Type(name)
+	if u, ok := obj.(*unstructured.Unstructured); ok {
+		return t.FromUnstructured(u.Object, opts...)
+	}
+	return t.FromStructured(obj, opts...)
+}
+
+// TypedToObject makes an unstructured object of a value, which it keeps.
+func (c *converter) TypedToObject(value *typed.TypedValue) (runtime.Object, error) {
+	content := value.AsValue().Unstructured()
+	object, ok := content.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("%T is not an object", content)
+	}
+	return &unstructured.Unstructured{Object: object}, nil
+}

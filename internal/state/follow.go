@@ -1,0 +1,95 @@
+package state
+
+import (
+	"fmt"
+
+	"github.com/knarr-io/knarr/internal/object"
+	"github.com/knarr-io/knarr/internal/store"
+)
+
+// follower is State as the store sees it.
+type follower State
+
+func (f *follower) Load(l store.Load) error {
+	s := (*State)(f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rev, s.floor, s.compacted = l.Rev, l.Floor, l.Floor
+	if err := l.Base(func(e store.Event) error {
+		prefix := ResourceOf(e.Key)
+		s.collection(prefix).set(object.New(prefix, e.Key, e.Value, e.Rev, e.Err))
+		return nil
+	}); err != nil {
+		return fmt.Errorf("loading objects: %w", err)
+	}
+	if err := l.Events(func(e store.Event) error {
+		s.apply(&e)
+		return nil
+	}); err != nil {
+		return fmt.Errorf("loading the history: %w", err)
+	}
+	s.keepWithinBytes()
+	return nil
+}
+
+func (f *follower) Apply(events []store.Event) {
+	s := (*State)(f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.history.spans) == 0 {
+		s.wakeTrimmer() // it sleeps while there is no history
+	}
+	for i := range events {
+		s.apply(&events[i])
+	}
+	s.advance(events[len(events)-1].Rev)
+	s.keepWithinBytes()
+}
+
+func (f *follower) Progress(rev uint64) {
+	s := (*State)(f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance(rev)
+}
+
+// advance makes rev what readers see. s.mu is held.
+func (s *State) advance(rev uint64) {
+	if rev <= s.rev {
+		return
+	}
+	s.rev = rev
+	if s.advanced != nil {
+		close(s.advanced)
+		s.advanced = nil
+	}
+}
+
+// apply records one event. s.mu is held.
+func (s *State) apply(e *store.Event) {
+	prefix := ResourceOf(e.Key)
+	c := s.collection(prefix)
+	var event Event
+	if e.Deleted() {
+		prev := c.remove(prefix, e.Key)
+		if prev == nil {
+			return // nobody has seen the key, so nobody misses it
+		}
+		event = Event{Object: prev.At(e.Rev), Prev: prev, Deleted: true}
+	} else {
+		o := object.New(prefix, e.Key, e.Value, e.Rev, e.Err)
+		event = Event{Object: o, Prev: c.set(o)}
+	}
+	c.log.append(event)
+	s.history.add(e.Rev, e.Time, event.cost())
+	c.wake()
+}
+
+func (s *State) collection(prefix string) *collection {
+	c := s.collections[prefix]
+	if c == nil {
+		c = newCollection()
+		s.collections[prefix] = c
+	}
+	return c
+}

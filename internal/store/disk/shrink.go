@@ -1,0 +1,152 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
+)
+
+// bbolt reuses the pages of what has been deleted and never makes its file
+// smaller. So a file of some size that is mostly free is replaced by a copy.
+const (
+	shrinkSize  = 32 << 20 // a smaller file is left alone,
+	shrinkRatio = 4        // and so is one of which more than a fourth is used
+)
+
+// shrink replaces the file by a copy if that gives back most of it. Commits go
+// on meanwhile: entries are only ever added, so the copy catches up with them,
+// and just the last few are copied while commits wait.
+//
+// If the copy cannot be made, all that is lost is space, and the next Compact
+// tries again. Only an error after which the directory is in doubt is
+// returned.
+func (e *engine) shrink(ctx context.Context) error {
+	if !e.mostlyFree() {
+		return nil
+	}
+	db, file, err := openFile(e.newPath(), false)
+	if err != nil {
+		return nil
+	}
+	db.NoSync = true // until all is there
+	copied, err := e.copyLog(ctx, db)
+	if err == nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		err = e.finishCopy(db, copied)
+	}
+	if err != nil {
+		_ = db.Close()
+		_ = os.Remove(e.newPath())
+		return context.Cause(ctx)
+	}
+	return e.replace(db, file)
+}
+
+func (e *engine) mostlyFree() bool {
+	var size, free int64
+	err := e.view(func(tx *bbolt.Tx) error {
+		stats := e.db.Stats()
+		size = tx.Size()
+		free = int64(stats.FreePageN+stats.PendingPageN) * int64(e.db.Info().PageSize)
+		return nil
+	})
+	return err == nil && size >= shrinkSize && (size-free)*shrinkRatio <= size
+}
+
+// copyLog copies entries to db until there are no more, and returns the
+// revision of the last.
+func (e *engine) copyLog(ctx context.Context, db *bbolt.DB) (copied uint64, err error) {
+	if err := db.Update(initialize); err != nil {
+		return 0, err
+	}
+	for {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		before := copied
+		err := e.view(func(tx *bbolt.Tx) error {
+			copied, err = copyStep(db, tx, before)
+			return err
+		})
+		if err != nil || copied == before {
+			return copied, err
+		}
+	}
+}
+
+// finishCopy copies what copyLog has left, and makes db durable. No commit may
+// run meanwhile.
+func (e *engine) finishCopy(db *bbolt.DB, copied uint64) error {
+	err := e.guard(func() error {
+		return e.db.View(func(tx *bbolt.Tx) error {
+			for {
+				before := copied
+				var err error
+				if copied, err = copyStep(db, tx, before); err != nil {
+					return err
+				}
+				if copied == before {
+					break
+				}
+			}
+			return db.Update(func(to *bbolt.Tx) error {
+				from, meta := tx.Bucket(metaBucket), to.Bucket(metaBucket)
+				return from.ForEach(meta.Put)
+			})
+		})
+	})
+	if err != nil {
+		return err
+	}
+	db.NoSync = false
+	return db.Sync()
+}
+
+// copyStep copies some entries after the given revision from one file to
+// another, and returns the revision of the last.
+func copyStep(db *bbolt.DB, from *bbolt.Tx, after uint64) (uint64, error) {
+	_, last, err := bounds(from)
+	if err != nil {
+		return 0, err
+	}
+	err = db.Update(func(to *bbolt.Tx) error {
+		log, size := to.Bucket(logBucket), 0
+		log.FillPercent = 1
+		err := walk(from, after, last, func(rev uint64, v []byte) error {
+			if size > stepBytes {
+				return errStep
+			}
+			size += len(v)
+			after = rev
+			return log.Put(revKey(rev), v)
+		})
+		if err == errStep {
+			return nil
+		}
+		return err
+	})
+	return after, err
+}
+
+// replace puts db, complete and durable under newPath, in the place of the
+// present file.
+func (e *engine) replace(db *bbolt.DB, file *os.File) error {
+	if err := os.Rename(e.newPath(), e.path); err != nil {
+		_ = db.Close()
+		return err
+	}
+	var err error
+	if e.db != nil {
+		err = e.closeFile()
+	}
+	e.db, e.file = db, file
+	// Until this is durable a power failure could bring the old file back,
+	// without the commits made in the new one.
+	return errors.Join(err, syncDir(filepath.Dir(e.path)))
+}
+
+func (e *engine) newPath() string { return e.path + ".new" }

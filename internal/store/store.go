@@ -1,0 +1,161 @@
+// Package store is the contract for durable storage: what state asks of a
+// place that keeps objects. The embedded stores (memory, disk) and etcd
+// implement it; storetest judges them all.
+//
+// A store knows keys, values and revisions. It must not know what a value
+// means: no kinds, no API groups, no HTTP.
+//
+// # Model
+//
+// The store holds one value per key. Every change gets a revision, an
+// increasing number; an empty store is at revision 1 and its first change is
+// revision 2, as in etcd. Beside the current values it retains history: all
+// events after a floor, and the values as they were at that floor. So
+// everything a store holds can be told as "the base at the floor, then the
+// events after it", and that is how it is loaded.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// MaxChanges is the most changes one commit may hold, in every store, so that
+// what works on one works on all (it is etcd's default limit of a transaction).
+const MaxChanges = 128
+
+// Store keeps values durably. All methods are safe for concurrent use; Close
+// may be called at any time and more than once.
+type Store interface {
+	// Start reads everything the store holds into f and from then on follows:
+	// f sees every commit, this server's own and others', exactly once and in
+	// order. Start returns when f.Load has returned; following goes on until
+	// Close. It is called once, before any other method.
+	//
+	// A value that cannot be read (damaged, or encrypted with a missing key)
+	// arrives as an Event whose Err says why; it never fails Start. An error
+	// from f.Load is returned as it is.
+	Start(ctx context.Context, f Follower) error
+
+	// Commit makes all changes or none. It returns once they are durable and
+	// f.Apply has returned for them, so a caller reads its own writes. The
+	// result holds the revision of each change, in the order given.
+	//
+	// In the embedded stores the n changes of a commit take n consecutive
+	// revisions; in etcd they share one. A commit therefore holds at most
+	// MaxChanges changes, no two of the same key and, for portability, no two
+	// of the same resource: clients resume a watch after a revision.
+	//
+	// If a change's condition does not hold, nothing changes and the error is
+	// a *Conflict for the first such change. If ctx ends first, the error
+	// wraps its cause and the outcome is unknown: the commit may still happen,
+	// whole, and f will see it if it does. After an I/O error, which wraps
+	// ErrUnknown, the outcome is unknown too and the store may refuse further
+	// commits; values already read stay valid. ErrClosed after Close.
+	//
+	// The store keeps the slices in changes; the caller must not modify them
+	// afterwards.
+	Commit(ctx context.Context, changes []Change) ([]uint64, error)
+
+	// Compact moves the floor up to rev: history at or below it is forgotten,
+	// apart from the values that were current there, and its space is given
+	// back in time. A rev at or below the present floor does nothing; one in
+	// the future is an error. Reads are not hindered while it runs.
+	Compact(ctx context.Context, rev uint64) error
+
+	// Close stops following, waits for running commits, and releases files,
+	// locks and goroutines before it returns. Commits that have not begun get
+	// ErrClosed. It returns the first error met while closing.
+	Close() error
+}
+
+// Follower receives what a store holds and what happens to it. Calls come one
+// at a time. A Follower must return quickly, since commits wait for it, and
+// must not call the store.
+type Follower interface {
+	// Load is called once, first. It calls l.Base and then l.Events, each to
+	// its end, before it returns.
+	Load(l Load) error
+
+	// Apply tells of one commit: its events in revision order, to be made
+	// visible together. The slice is the follower's; values are shared and
+	// must never be modified.
+	Apply(events []Event)
+
+	// Progress tells that everything up to rev has been applied, where
+	// revisions pass without a change to this server's keys (etcd).
+	Progress(rev uint64)
+}
+
+// Load is everything a store holds when it is started.
+type Load struct {
+	// Floor is the revision of the base: the oldest at which reads are exact.
+	Floor uint64
+	// Rev is the store's revision: of the last change, kept or compacted.
+	Rev uint64
+	// Base yields the values that were current at Floor (Event.Prev is 0), in
+	// any order. It stops early with the error of visit.
+	Base func(visit func(Event) error) error
+	// Events yields what happened after Floor, in revision order.
+	Events func(visit func(Event) error) error
+}
+
+// Change is one compare-and-set.
+type Change struct {
+	// Key is the storage key, as kube-apiserver writes it in etcd, for
+	// example "/registry/pods/default/web-0".
+	Key string
+	// Value is the new value; nil deletes the key. An empty value is not nil.
+	Value []byte
+	// If is the revision that the key must be at; 0 demands that it does not
+	// exist. A delete with If 0 is a Conflict.
+	If uint64
+	// TTL, if positive, has the store delete the key that long after this
+	// change, unless it is changed again before (the later change's TTL
+	// counts, none meaning for ever). Rounded up to a second by some stores.
+	// It holds across restarts.
+	TTL time.Duration
+}
+
+// Event is one change that happened.
+type Event struct {
+	Key string
+	// Value is the value after the change; nil if the key was deleted.
+	Value []byte
+	// Rev is the revision of this change; Prev is that of the value it
+	// replaced or deleted, 0 if it created the key.
+	Rev, Prev uint64
+	// Time is when the change was committed, by the clock of the server that
+	// made it or, where the store does not record it, saw it.
+	Time time.Time
+	// Err, if not nil, says why Value cannot be read (Value then holds what
+	// was found, perhaps nothing, and the key exists).
+	Err error
+}
+
+// Deleted reports whether the event removed its key.
+func (e *Event) Deleted() bool { return e.Value == nil && e.Err == nil }
+
+var (
+	// ErrClosed is returned by calls to a closed store.
+	ErrClosed = errors.New("the store is closed")
+	// ErrUnknown is wrapped by an error after which it is not known whether a
+	// commit happened.
+	ErrUnknown = errors.New("the outcome of the commit is unknown")
+)
+
+// Conflict says that a change's condition did not hold; nothing was changed.
+type Conflict struct {
+	Key string
+	// Rev is the revision the key is at; 0 if it does not exist.
+	Rev uint64
+}
+
+func (c *Conflict) Error() string {
+	if c.Rev == 0 {
+		return fmt.Sprintf("key %q does not exist", c.Key)
+	}
+	return fmt.Sprintf("key %q is at revision %d", c.Key, c.Rev)
+}

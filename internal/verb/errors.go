@@ -1,0 +1,42 @@
+package verb
+
+import (
+	"fmt"
+	"strconv"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
+	"k8s.io/apiserver/pkg/storage"
+
+	"github.com/knarr-io/knarr/internal/object"
+)
+
+// errorResource stands where upstream's errors do not show the resource.
+var errorResource = schema.GroupResource{}
+
+// forbidden is the refusal of what the authorizer did not allow.
+func forbidden(a authorizer.Attributes, reason string) error {
+	return responsewriters.ForbiddenStatusError(a, reason)
+}
+
+// preconditionFailed is the conflict of a deletion that named another object
+// or version.
+func preconditionFailed(t Target, m metav1.Object, p storage.Preconditions) error {
+	err := fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", deref(p.UID), m.GetUID())
+	if p.UID == nil || *p.UID == m.GetUID() {
+		err = fmt.Errorf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", deref(p.ResourceVersion), m.GetResourceVersion())
+	}
+	return apierrors.NewConflict(t.GroupResource(), t.Name, err)
+}
+
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+func resourceVersion(o *object.Object) string { return strconv.FormatUint(o.Rev, 10) }

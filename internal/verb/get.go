@@ -1,0 +1,91 @@
+package verb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/storage"
+	storageerrors "k8s.io/apiserver/pkg/storage/errors"
+
+	"github.com/knarr-io/knarr/internal/object"
+)
+
+// freshness is how long a read waits for a revision that has not been
+// reached, and what it then tells the client to wait before the next try; both
+// are upstream's.
+const (
+	freshness      = 3 * time.Second
+	tooLargeRetryS = 1
+)
+
+// Get returns the target's object. A Subresource that is part of the object
+// is the object; one that shows it as another kind is made from it by the
+// caller.
+func (v *Verbs) Get(ctx context.Context, t Target, opts *metav1.GetOptions) (*object.Object, error) {
+	key, err := t.key()
+	if err != nil {
+		return nil, err
+	}
+	rev, err := parseRevision(opts.ResourceVersion)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.waitFor(ctx, rev); err != nil {
+		return nil, err
+	}
+	o := v.State.Get(key)
+	if o == nil {
+		return nil, apierrors.NewNotFound(t.GroupResource(), t.Name)
+	}
+	if o.Err != nil {
+		return nil, unreadable(key, o)
+	}
+	return o, nil
+}
+
+// unreadable is the error of an object that is there but cannot be read.
+func unreadable(key string, o *object.Object) error {
+	return storageerrors.InterpretGetError(storage.NewCorruptObjError(key, o.Err), errorResource, o.Name)
+}
+
+// parseRevision reads a resourceVersion given by a client; empty is 0.
+func parseRevision(s string) (uint64, error) {
+	if s == "" || s == "0" {
+		return 0, nil
+	}
+	rev, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return 0, storage.NewInvalidError(field.ErrorList{field.Invalid(field.NewPath("resourceVersion"), s, err.Error())})
+	}
+	return rev, nil
+}
+
+// waitFor waits until reads see rev, for as long as upstream does.
+func (v *Verbs) waitFor(ctx context.Context, rev uint64) error {
+	if v.State.Rev() >= rev {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, freshness)
+	defer cancel()
+	err := v.State.WaitFor(ctx, rev)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return storage.NewTooLargeResourceVersionError(rev, v.State.Rev(), tooLargeRetryS)
+	}
+	return err
+}
+
+// decode returns the hub object of o, with its resourceVersion.
+func (t Target) decode(o *object.Object) (runtime.Object, error) {
+	obj, err := t.resource().Decode(o)
+	if err != nil {
+		return nil, apierrors.NewInternalError(fmt.Errorf("%s %q: %w", t.GroupResource(), o.Name, err))
+	}
+	return obj, nil
+}

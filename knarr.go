@@ -1,0 +1,92 @@
+// Package knarr is a Kubernetes API server in one process.
+//
+// Start one, in a program or a test, and talk to it with any client:
+//
+//	server, err := knarr.Start(ctx, knarr.Options{Store: knarr.Memory})
+//	if err != nil { … }
+//	defer server.Stop(ctx)
+//	client, err := kubernetes.NewForConfig(server.ClientConfig())
+//
+// Servers share nothing but code, so many of them run in one process. The
+// exceptions are the feature gates and the privileged-containers switch of
+// Kubernetes' own libraries, which are set once per process (see Options).
+//
+// Package knarrtest starts servers that end with a test.
+package knarr
+
+import (
+	"net"
+	"time"
+)
+
+// StoreKind is where objects are kept.
+type StoreKind string
+
+const (
+	// Disk keeps objects in DataDir. Every write is synced to disk before it
+	// is acknowledged.
+	Disk StoreKind = "disk"
+	// Memory forgets everything when the server stops.
+	Memory StoreKind = "memory"
+)
+
+// Options say how a server is to run. The zero value listens on a free port of
+// 127.0.0.1 and keeps its objects in memory and its certificates to itself.
+// Where kube-apiserver has a flag for a thing, the field means what it means
+// there.
+type Options struct {
+	// DataDir is where objects, certificates and admin.kubeconfig are. It is
+	// made if it is not there, and belongs to one server at a time. If it is
+	// empty, nothing is written anywhere and Store must be Memory.
+	DataDir string
+	// Store is Disk or Memory; empty means Disk if there is a DataDir.
+	Store StoreKind
+
+	// BindAddress is the IP address to listen on; default 127.0.0.1.
+	BindAddress net.IP
+	// SecurePort is the port to listen on; 0 takes a free one.
+	SecurePort int
+
+	// CertDir is where certificates are kept; default DataDir/pki.
+	CertDir string
+	// TLSCertFile and TLSPrivateKeyFile are the serving certificate, if it is
+	// not to be made.
+	TLSCertFile, TLSPrivateKeyFile string
+	// ClientCAFile names further authorities of client certificates.
+	ClientCAFile string
+	// TokenAuthFile is a file of static bearer tokens.
+	TokenAuthFile string
+
+	// ServiceClusterIPRange is the network of Services' addresses; default
+	// 10.0.0.0/24.
+	ServiceClusterIPRange string
+	// RuntimeConfig switches API versions and resources on and off.
+	RuntimeConfig map[string]string
+	// EventTTL is how long events are kept; default an hour.
+	EventTTL time.Duration
+
+	// RequestTimeout bounds requests that are not watches; default a minute.
+	RequestTimeout time.Duration
+	// MinRequestTimeout is how long a watch lasts at least, unless its client
+	// says; default 30 minutes.
+	MinRequestTimeout time.Duration
+	// MaxRequestsInflight and MaxMutatingRequestsInflight bound how many
+	// requests run at once; default 400 and 200, negative for no bound.
+	MaxRequestsInflight, MaxMutatingRequestsInflight int
+	// ShutdownDelayDuration is how long Stop goes on serving, not ready, before
+	// it refuses new requests.
+	ShutdownDelayDuration time.Duration
+
+	// HistoryRetention is how long the past can be watched from and listed
+	// at; default 5 minutes. HistoryBytes bounds what it may hold beside the
+	// present; default 64 MiB.
+	HistoryRetention time.Duration
+	HistoryBytes     int64
+
+	// FeatureGates sets feature gates of Kubernetes' libraries, and
+	// AllowPrivileged whether pods may be privileged (nil means true). Both
+	// hold for the whole process: the first server sets them, and a later one
+	// that asks for others fails to start.
+	FeatureGates    map[string]bool
+	AllowPrivileged *bool
+}

@@ -1,0 +1,379 @@
+package knarr
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	apidiscovery "k8s.io/apiserver/pkg/endpoints/discovery"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	api "k8s.io/kubernetes/pkg/apis/core"
+
+	"github.com/knarr-io/knarr/internal/admission"
+	"github.com/knarr-io/knarr/internal/auth/authn"
+	"github.com/knarr-io/knarr/internal/auth/authz"
+	"github.com/knarr-io/knarr/internal/bootstrap"
+	"github.com/knarr-io/knarr/internal/discovery"
+	"github.com/knarr-io/knarr/internal/endpoint"
+	"github.com/knarr-io/knarr/internal/health"
+	"github.com/knarr-io/knarr/internal/kind"
+	"github.com/knarr-io/knarr/internal/kind/native"
+	"github.com/knarr-io/knarr/internal/kubeconfig"
+	"github.com/knarr-io/knarr/internal/ownership"
+	"github.com/knarr-io/knarr/internal/pki"
+	"github.com/knarr-io/knarr/internal/process"
+	"github.com/knarr-io/knarr/internal/service"
+	"github.com/knarr-io/knarr/internal/state"
+	"github.com/knarr-io/knarr/internal/store"
+	"github.com/knarr-io/knarr/internal/store/disk"
+	"github.com/knarr-io/knarr/internal/store/memory"
+	"github.com/knarr-io/knarr/internal/verb"
+	"github.com/knarr-io/knarr/internal/version"
+)
+
+// Server is a running server. Its methods are safe for concurrent use.
+type Server struct {
+	options  Options
+	access   kubeconfig.Access
+	listener net.Listener
+	http     *http.Server
+	health   *health.Handler
+	state    *state.State
+
+	stopping chan struct{} // closed when watches are to end
+	stop     sync.Once
+	stopErr  error
+	served   chan struct{} // closed when the listener is no longer served
+	serveErr error
+}
+
+// Start starts a server and returns when it is ready. ctx is for starting
+// only: its end does not stop the server. What has been opened when Start
+// fails is closed again.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	if err := process.Set(process.Settings{FeatureGates: o.FeatureGates, AllowPrivileged: *o.AllowPrivileged}); err != nil {
+		return nil, err
+	}
+	s := &Server{options: o, stopping: make(chan struct{}), served: make(chan struct{})}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.abandon())
+	}
+	return s, nil
+}
+
+// complete checks the options and fills in defaults.
+func (o *Options) complete() error {
+	if o.Store == "" {
+		o.Store = Memory
+		if o.DataDir != "" {
+			o.Store = Disk
+		}
+	}
+	switch {
+	case o.Store != Disk && o.Store != Memory:
+		return fmt.Errorf("store %q is not known; use %q or %q", o.Store, Disk, Memory)
+	case o.Store == Disk && o.DataDir == "":
+		return errors.New("the disk store needs a data directory")
+	case (o.TLSCertFile == "") != (o.TLSPrivateKeyFile == ""):
+		return errors.New("a serving certificate needs both its file and its key's file")
+	case o.SecurePort < 0 || o.SecurePort > 65535:
+		return fmt.Errorf("port %d is not between 0 and 65535", o.SecurePort)
+	}
+	if o.BindAddress == nil {
+		o.BindAddress = net.IPv4(127, 0, 0, 1)
+	}
+	if o.ServiceClusterIPRange == "" {
+		o.ServiceClusterIPRange = "10.0.0.0/24"
+	}
+	if o.AllowPrivileged == nil {
+		yes := true
+		o.AllowPrivileged = &yes
+	}
+	return nil
+}
+
+// start brings the server up. What it has opened is in s, also when it fails.
+func (s *Server) start(ctx context.Context) error {
+	o := &s.options
+	ips, err := netip.ParsePrefix(o.ServiceClusterIPRange)
+	if err != nil {
+		return fmt.Errorf("service-cluster-ip-range %q is not a network such as 10.0.0.0/24", o.ServiceClusterIPRange)
+	}
+	ips = ips.Masked()
+	if s.listener, err = listen(o.BindAddress, o.SecurePort); err != nil {
+		return err
+	}
+	st, err := openStore(o)
+	if err != nil {
+		return err
+	}
+	s.state, err = state.Start(ctx, st, state.Options{Retention: o.HistoryRetention, HistoryBytes: o.HistoryBytes})
+	if err != nil {
+		return err
+	}
+	certs, err := loadCertificates(o, net.IP(ips.Addr().Next().AsSlice()))
+	if err != nil {
+		return err
+	}
+	s.access = kubeconfig.Access{Server: s.URL(), CA: certs.trust, Cert: certs.bundle.Admin.CertPEM, Key: certs.bundle.Admin.KeyPEM}
+	catalogue, err := native.Catalogue(native.Options{RuntimeConfig: o.RuntimeConfig, EventTTL: o.EventTTL, IPFamily: family(ips)})
+	if err != nil {
+		return err
+	}
+	verbs, err := s.prepare(ctx, catalogue, certs, ips)
+	if err != nil {
+		return err
+	}
+	handler, err := s.handler(catalogue, verbs, certs, ips)
+	if err != nil {
+		return err
+	}
+	if o.DataDir != "" {
+		if err := s.access.WriteFile(filepath.Join(o.DataDir, "admin.kubeconfig")); err != nil {
+			return err
+		}
+	}
+	s.serve(handler, certs)
+	return nil
+}
+
+// listen opens the port, or says in one line why it cannot.
+func listen(address net.IP, port int) (net.Listener, error) {
+	hostPort := net.JoinHostPort(address.String(), strconv.Itoa(port))
+	l, err := net.Listen("tcp", hostPort)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s is taken; choose another port with --secure-port, or 0 for a free one", hostPort)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("%s is not an address of this machine; choose another with --bind-address", address)
+	case err != nil:
+		return nil, fmt.Errorf("cannot listen on %s: %w", hostPort, err)
+	}
+	return l, nil
+}
+
+func openStore(o *Options) (store.Store, error) {
+	if o.Store == Memory {
+		return memory.New(memory.Options{}), nil
+	}
+	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	return disk.Open(o.DataDir, disk.Options{})
+}
+
+// certificates are what the server proves itself and knows clients by.
+type certificates struct {
+	bundle  *pki.Bundle
+	serving *pki.Pair
+	clients *x509.CertPool
+	// trust is what clients verify the server with, clientCAs what it
+	// verifies them with; both PEM.
+	trust, clientCAs []byte
+}
+
+func loadCertificates(o *Options, service net.IP) (*certificates, error) {
+	c := &certificates{}
+	hosts := pki.Options{Hosts: pki.Hosts(o.BindAddress, service)}
+	dir := o.CertDir
+	if dir == "" && o.DataDir != "" {
+		dir = filepath.Join(o.DataDir, "pki")
+	}
+	var err error
+	if dir == "" {
+		c.bundle, err = pki.New(hosts)
+	} else {
+		c.bundle, err = pki.Load(dir, hosts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.serving, c.trust, c.clientCAs = c.bundle.Serving, c.bundle.CA.CertPEM(), c.bundle.CA.CertPEM()
+	if o.TLSCertFile != "" {
+		if c.serving, err = pki.ReadPair(o.TLSCertFile, o.TLSPrivateKeyFile); err != nil {
+			return nil, err
+		}
+		c.trust = append(append([]byte{}, c.trust...), c.serving.CertPEM...)
+	}
+	var others []*x509.Certificate
+	if o.ClientCAFile != "" {
+		if others, err = pki.ReadCertificates(o.ClientCAFile); err != nil {
+			return nil, err
+		}
+	}
+	c.clients = c.bundle.CA.Pool(others...)
+	return c, nil
+}
+
+// prepare makes the verbs and the objects that every server holds.
+func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, certs *certificates, ips netip.Prefix) (*verb.Verbs, error) {
+	verbs := &verb.Verbs{State: s.state, Authorizer: authz.New(), Companions: map[schema.GroupResource]verb.Companion{
+		service.Resource: service.New(s.state, catalogue, service.Options{Family: api.IPFamily(family(ips))}),
+	}}
+	if err := bootstrap.Run(ctx, verbs, catalogue, bootstrap.Options{
+		ServiceRange: ips,
+		BindAddress:  s.options.BindAddress,
+		Port:         s.port(),
+		ClientCA:     certs.clientCAs,
+	}); err != nil {
+		return nil, fmt.Errorf("preparing the first objects: %w", err)
+	}
+	// The first objects are written without owners: making the schemas, which
+	// owners need, would take longer than all else at start.
+	verbs.Ownership = new(ownership.Managers).For
+	verbs.Admission = admission.New(s.state, func() *kind.Catalogue { return catalogue })
+	return verbs, nil
+}
+
+// family is that of a network.
+func family(p netip.Prefix) corev1.IPFamily {
+	if p.Addr().Is4() {
+		return corev1.IPv4Protocol
+	}
+	return corev1.IPv6Protocol
+}
+
+// handler puts the HTTP side together.
+func (s *Server) handler(catalogue *kind.Catalogue, verbs *verb.Verbs, certs *certificates, ips netip.Prefix) (http.Handler, error) {
+	who, err := authn.New(authn.Options{ClientCAs: certs.clients, TokenFile: s.options.TokenAuthFile, Anonymous: true})
+	if err != nil {
+		return nil, err
+	}
+	s.health = health.New(health.Ping(), health.Log(klog.Flush), health.Check{
+		Name: "etcd", On: health.All, Check: func(*http.Request) error { return s.state.Err() },
+	})
+	current := func() *kind.Catalogue { return catalogue }
+	about := discovery.New(discovery.Options{
+		Catalogue: current, Paths: s.health.Paths, Version: version.Info(),
+		Addresses: s.addresses(ips),
+	})
+	return endpoint.New(endpoint.Options{
+		Verbs: verbs, Catalogue: current,
+		Authenticator: who, Authorizer: verbs.Authorizer,
+		Others:              []endpoint.Mux{s.health, about},
+		RequestTimeout:      s.options.RequestTimeout,
+		MinRequestTimeout:   s.options.MinRequestTimeout,
+		MaxInFlight:         s.options.MaxRequestsInflight,
+		MaxMutatingInFlight: s.options.MaxMutatingRequestsInflight,
+		Stopping:            s.stopping,
+	}), nil
+}
+
+// addresses tells clients where the server is: those inside the network of
+// Services at the kubernetes Service, others where it listens.
+func (s *Server) addresses(ips netip.Prefix) apidiscovery.Addresses {
+	inside := apidiscovery.CIDRRule{
+		IPRange: net.IPNet{IP: ips.Addr().AsSlice(), Mask: net.CIDRMask(ips.Bits(), ips.Addr().BitLen())},
+		Address: net.JoinHostPort(ips.Addr().Next().String(), "443"),
+	}
+	return apidiscovery.DefaultAddresses{DefaultAddress: strings.TrimPrefix(s.URL(), "https://"), CIDRRules: []apidiscovery.CIDRRule{inside}}
+}
+
+// serve begins to accept connections.
+func (s *Server) serve(handler http.Handler, certs *certificates) {
+	s.http = &http.Server{
+		Handler: handler,
+		TLSConfig: &tls.Config{
+			Certificates: []tls.Certificate{certs.serving.TLS()},
+			ClientAuth:   tls.RequestClientCert, // verified by authn, which answers 401
+			MinVersion:   tls.VersionTLS12,
+			NextProtos:   []string{"h2", "http/1.1"},
+		},
+		// Upstream's limits, but for streams, of which it allows 100.
+		MaxHeaderBytes:    1 << 20,
+		IdleTimeout:       90 * time.Second,
+		ReadHeaderTimeout: 32 * time.Second,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, MaxReceiveBufferPerStream: 1 << 20},
+		ErrorLog:          log.New(httpLog{}, "", 0),
+	}
+	go func() {
+		defer close(s.served)
+		if err := s.http.ServeTLS(s.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			s.serveErr = err
+		}
+	}()
+}
+
+// httpLog takes what net/http says about single connections, which is of use
+// only to those who look closely.
+type httpLog struct{}
+
+func (httpLog) Write(p []byte) (int, error) {
+	klog.V(3).Info(string(p))
+	return len(p), nil
+}
+
+func (s *Server) port() int { return s.listener.Addr().(*net.TCPAddr).Port }
+
+// URL returns where the server is reached, such as https://127.0.0.1:6443.
+func (s *Server) URL() string {
+	ip := s.options.BindAddress
+	if ip.IsUnspecified() {
+		ip = net.IPv4(127, 0, 0, 1)
+	}
+	return "https://" + net.JoinHostPort(ip.String(), strconv.Itoa(s.port()))
+}
+
+// ClientConfig returns a new configuration for client-go, as a member of
+// system:masters, who may do everything.
+func (s *Server) ClientConfig() *rest.Config { return s.access.REST() }
+
+// Kubeconfig returns the same as a kubeconfig file, with the key in it.
+func (s *Server) Kubeconfig() ([]byte, error) { return s.access.Render() }
+
+// Done is closed when the server no longer serves, be it stopped or broken.
+func (s *Server) Done() <-chan struct{} { return s.served }
+
+// Stop stops the server: readyz turns false, running requests finish, watches
+// end, and everything is closed when it returns. If ctx ends first, requests
+// that still run are cut off. Further calls wait and return the same.
+func (s *Server) Stop(ctx context.Context) error {
+	s.stop.Do(func() { s.stopErr = s.shutdown(ctx) })
+	return s.stopErr
+}
+
+func (s *Server) shutdown(ctx context.Context) error {
+	s.health.Shutdown()
+	select {
+	case <-time.After(s.options.ShutdownDelayDuration):
+	case <-ctx.Done():
+	}
+	close(s.stopping)
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("requests did not end in time: %w", err), s.http.Close())
+	}
+	<-s.served
+	return errors.Join(err, s.serveErr, s.state.Stop())
+}
+
+// abandon closes what start has opened.
+func (s *Server) abandon() error {
+	var errs []error
+	if s.listener != nil {
+		errs = append(errs, s.listener.Close())
+	}
+	if s.state != nil {
+		errs = append(errs, s.state.Stop())
+	}
+	return errors.Join(errs...)
+}

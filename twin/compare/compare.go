@@ -1,0 +1,175 @@
+package compare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/rogpeppe/go-internal/diff"
+	"k8s.io/client-go/rest"
+
+	"github.com/knarr-io/knarr/twin/normal"
+	"github.com/knarr-io/knarr/twin/story"
+)
+
+// Side is one of the two servers.
+type Side struct {
+	Name   string
+	Config *rest.Config
+	// Kubeconfig is a file for client programs.
+	Kubeconfig string
+	// Addresses are further names the server gives itself in its answers.
+	Addresses []string
+}
+
+// Pair tells stories to two servers. It is not safe for concurrent use.
+type Pair struct {
+	sides   [2]Side
+	servers [2]*story.Server
+	decoder *decoder
+	known   []*Known
+	told    int
+
+	// Ignore are names of members of bodies that are not compared.
+	Ignore []string
+}
+
+// New prepares to compare the second server with the first.
+func New(first, second Side, known []*Known) (*Pair, error) {
+	p := &Pair{sides: [2]Side{first, second}, known: known}
+	var err error
+	if p.decoder, err = newDecoder(); err != nil {
+		return nil, err
+	}
+	for i, side := range p.sides {
+		if p.servers[i], err = story.NewServer(side.Config, side.Kubeconfig); err != nil {
+			return nil, fmt.Errorf("%s: %w", side.Name, err)
+		}
+	}
+	return p, nil
+}
+
+// Difference is one request of a story that the two servers answered differently.
+type Difference struct {
+	Request string
+	// Diff shows it, line by line; Unexplained are the lines that no known
+	// difference accounts for, and Reasons those of the known ones that applied.
+	Diff        string
+	Unexplained []string
+	Reasons     []string
+}
+
+// Result is what became of one story.
+type Result struct {
+	Story       string
+	Requests    int
+	Differences []Difference
+	// Transcript is what the first server said, in its normal form.
+	Transcript []string
+}
+
+// Equal reports that the servers said the same.
+func (r Result) Equal() bool { return len(r.Differences) == 0 }
+
+// Explained reports that every difference is a known one.
+func (r Result) Explained() bool {
+	for _, d := range r.Differences {
+		if len(d.Unexplained) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Tell tells one story to both servers at once and compares. The error is of the
+// comparison itself: a server that cannot be reached at all.
+func (p *Pair) Tell(ctx context.Context, s story.Story) (Result, error) {
+	p.told++
+	for _, k := range p.known {
+		k.told = k.told || k.story.MatchString(s.Name)
+	}
+	namespace := fmt.Sprintf("story-%d", p.told)
+	var texts [2][]string
+	var errs [2]error
+	var both sync.WaitGroup
+	for i := range p.servers {
+		both.Go(func() { texts[i], errs[i] = p.tell(ctx, i, namespace, s) })
+	}
+	both.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		return Result{}, fmt.Errorf("story %s: %w", s.Name, err)
+	}
+
+	result := Result{Story: s.Name, Requests: len(texts[0]), Transcript: texts[0]}
+	for i := range max(len(texts[0]), len(texts[1])) {
+		first, second := at(texts[0], i), at(texts[1], i)
+		if first == second {
+			continue
+		}
+		request, _, _ := strings.Cut(first, "\n")
+		d := Difference{
+			Request: request,
+			Diff:    string(diff.Diff(p.sides[0].Name, []byte(first), p.sides[1].Name, []byte(second))),
+		}
+		d.Unexplained, d.Reasons = explain(p.known, s.Name, request, changedLines(d.Diff))
+		result.Differences = append(result.Differences, d)
+	}
+	return result, nil
+}
+
+func (p *Pair) tell(ctx context.Context, i int, namespace string, s story.Story) ([]string, error) {
+	side := p.sides[i]
+	session, since, err := p.servers[i].Begin(ctx, namespace)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", side.Name, err)
+	}
+	defer session.End()
+	start, err := strconv.ParseUint(since, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%s: namespace %s has resourceVersion %q", side.Name, namespace, since)
+	}
+	s.Tell(session)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	names := normal.New(start, addresses(side)...)
+	names.Prefixes, names.Ignore = session.Prefixes, p.Ignore
+	return p.decoder.form(session.Exchanges, names), nil
+}
+
+// addresses are the names a server may call itself, longest first.
+func addresses(side Side) []string {
+	u, err := url.Parse(side.Config.Host)
+	if err != nil {
+		return side.Addresses
+	}
+	var all []string
+	for _, host := range side.Addresses {
+		all = append(all, host+":"+u.Port())
+	}
+	return append(append(all, u.Host), side.Addresses...)
+}
+
+func at(list []string, i int) string {
+	if i < len(list) {
+		return list[i]
+	}
+	return "(no such request)\n"
+}
+
+func changedLines(diff string) []string {
+	var changed []string
+	for line := range strings.Lines(diff) {
+		if strings.HasPrefix(line, "--- ") || strings.HasPrefix(line, "+++ ") {
+			continue
+		}
+		if line[0] == '-' || line[0] == '+' {
+			changed = append(changed, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return changed
+}

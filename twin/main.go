@@ -1,0 +1,175 @@
+// Command twin tells the same stories to a kube-apiserver with etcd and to knarr and
+// reports where the two answer differently. Differences that are known are listed,
+// with the reason of each, in known-differences.yaml; any other, or a known one that
+// is no longer there, makes the command fail.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/knarr-io/knarr/twin/compare"
+	"github.com/knarr-io/knarr/twin/peer"
+	"github.com/knarr-io/knarr/twin/stories"
+	"github.com/knarr-io/knarr/twin/story"
+)
+
+func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "twin:", err)
+		cancel()
+		os.Exit(1)
+	}
+}
+
+type flags struct {
+	root    string
+	knarr   string
+	self    bool
+	run     *regexp.Regexp
+	all     bool // every story is told and compared whole
+	kubectl string
+	ignore  []string
+	verbose bool
+	lines   int
+	keep    string
+}
+
+func parse(arguments []string) (flags, error) {
+	var f flags
+	set := flag.NewFlagSet("twin", flag.ContinueOnError)
+	set.StringVar(&f.root, "root", "..", "the repository's root directory")
+	set.StringVar(&f.knarr, "knarr", "", "the knarr to compare; built from the repository if empty")
+	set.BoolVar(&f.self, "self", false, "compare kube-apiserver with a second kube-apiserver, to prove the comparison itself")
+	run := set.String("run", "", "tell only the stories whose name matches this regular expression")
+	set.StringVar(&f.kubectl, "kubectl", "", "also tell the stories of kubectl, by these releases of k8s.io/kubectl (v0.30.14,..., or built-in for the one within knarr) or all; each is built once")
+	ignore := set.String("ignore", "", "do not compare these members of bodies (managedFields,...)")
+	set.BoolVar(&f.verbose, "v", false, "show known differences too, and the stories that are equal")
+	set.IntVar(&f.lines, "lines", 60, "show this many lines of one request's difference at most, 0 for all")
+	set.StringVar(&f.keep, "transcripts", "", "write what the first server said into files below this directory")
+	if err := set.Parse(arguments); err != nil {
+		return f, err
+	}
+	if *ignore != "" {
+		f.ignore = strings.Split(*ignore, ",")
+	}
+	f.all = *run == "" && *ignore == ""
+	if f.self {
+		f.knarr = "not needed"
+	}
+	var err error
+	if f.run, err = regexp.Compile(*run); err != nil {
+		return f, fmt.Errorf("-run: %w", err)
+	}
+	return f, nil
+}
+
+func run(ctx context.Context, arguments []string) error {
+	f, err := parse(arguments)
+	if err != nil {
+		return err
+	}
+	var known []*compare.Known
+	if !f.self {
+		if known, err = compare.ReadKnown(filepath.Join(f.root, "twin", "known-differences.yaml")); err != nil {
+			return err
+		}
+	}
+	binaries, err := peer.Build(ctx, f.root, f.knarr)
+	if err != nil {
+		return err
+	}
+	first, second, stop, err := startBoth(ctx, f, binaries)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	told, err := collect(ctx, f, binaries, first)
+	if err != nil {
+		return err
+	}
+	pair, err := compare.New(first, second, known)
+	if err != nil {
+		return err
+	}
+	pair.Ignore = f.ignore
+	report := newReport(os.Stdout, f.verbose, f.lines)
+	for _, s := range told {
+		began := time.Now()
+		result, err := pair.Tell(ctx, s)
+		if err != nil {
+			return err
+		}
+		report.add(result, time.Since(began))
+		if f.keep != "" {
+			if err := keep(f.keep, result); err != nil {
+				return err
+			}
+		}
+	}
+	return report.finish(known, f.all)
+}
+
+// collect returns the stories that are to be told.
+func collect(ctx context.Context, f flags, binaries peer.Binaries, reference compare.Side) ([]story.Story, error) {
+	kinds, err := stories.Kinds(ctx, reference.Config)
+	if err != nil {
+		return nil, err
+	}
+	kubectl, err := kubectlStories(ctx, f, binaries.Knarr)
+	if err != nil {
+		return nil, err
+	}
+	var told []story.Story
+	for _, s := range slices.Concat(stories.Features(), kinds, kubectl) {
+		if f.run.MatchString(s.Name) {
+			told = append(told, s)
+		}
+	}
+	return told, nil
+}
+
+// builtIn is the name, among kubectl's releases, of the kubectl within knarr.
+const builtIn = "built-in"
+
+func kubectlStories(ctx context.Context, f flags, knarr string) ([]story.Story, error) {
+	if f.kubectl == "" {
+		return nil, nil
+	}
+	versions := strings.Split(f.kubectl, ",")
+	if f.kubectl == "all" {
+		versions = append([]string{builtIn}, peer.KubectlVersions...)
+	}
+	var all []story.Story
+	for _, version := range versions {
+		if version == builtIn {
+			all = append(all, stories.Kubectl(version, knarr, "kubectl")...)
+			continue
+		}
+		binary, err := peer.BuildKubectl(ctx, f.root, version)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, stories.Kubectl(version, binary)...)
+	}
+	return all, nil
+}
+
+func keep(dir string, result compare.Result) error {
+	path := filepath.Join(dir, filepath.FromSlash(result.Story)+".txt")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(strings.Join(result.Transcript, "\n")), 0o644)
+}

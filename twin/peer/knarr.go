@@ -1,0 +1,84 @@
+package peer
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// banner is the line knarr prints when it is ready.
+var banner = regexp.MustCompile(`^knarr \S+ \(Kubernetes \S+\) serves https://(\S+), ready in `)
+
+// StartKnarr starts a knarr with its default store, on a port of its choice.
+func StartKnarr(ctx context.Context, b Binaries, o Options) (_ *Server, err error) {
+	tokens, err := o.writeTokens()
+	if err != nil {
+		return nil, err
+	}
+	output, input, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer input.Close()
+
+	data := filepath.Join(o.Dir, "data")
+	s := &Server{Name: "knarr"}
+	defer func() {
+		if err != nil {
+			s.Stop()
+		}
+	}()
+	began := time.Now()
+	knarr, err := start("knarr", filepath.Join(o.Dir, "knarr.log"), input, b.Knarr,
+		append([]string{
+			"serve",
+			"--data-dir=" + data,
+			"--secure-port=0",
+			"--service-cluster-ip-range=" + ServiceCIDR,
+		}, tokens...)...)
+	if err != nil {
+		output.Close()
+		return nil, err
+	}
+	s.processes = append(s.processes, knarr)
+
+	address := make(chan string, 1)
+	go func() { // ends with the process, whose end closes the pipe
+		defer output.Close()
+		lines := bufio.NewScanner(output)
+		for lines.Scan() {
+			if match := banner.FindStringSubmatch(lines.Text()); match != nil {
+				select {
+				case address <- match[1]:
+				default:
+				}
+			}
+		}
+	}()
+	var host string
+	select {
+	case host = <-address:
+	case <-knarr.exited:
+		return nil, knarr.failure()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(readyTimeout):
+		return nil, fmt.Errorf("knarr printed no address within %s", readyTimeout)
+	}
+	if err := s.awaitReady(ctx, host); err != nil {
+		return nil, err
+	}
+	s.Ready = time.Since(began)
+
+	s.Config, err = clientcmd.BuildConfigFromFlags("", filepath.Join(data, "admin.kubeconfig"))
+	if err != nil {
+		return nil, fmt.Errorf("knarr's kubeconfig: %w", err)
+	}
+	return s, nil
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/knarr-io/knarr/twin/compare"
+	"github.com/knarr-io/knarr/twin/peer"
+	"github.com/knarr-io/knarr/twin/stories"
+)
+
+// startBoth starts the reference and the server that is compared with it.
+func startBoth(ctx context.Context, f flags, binaries peer.Binaries) (first, second compare.Side, stop func(), err error) {
+	// Beside the binaries, so that every server's data is on the same, real disk.
+	dir, err := os.MkdirTemp(filepath.Join(f.root, "twin", ".peers"), "run-")
+	if err != nil {
+		return first, second, nil, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return first, second, nil, err
+	}
+	var servers []*peer.Server
+	stop = func() {
+		for _, s := range servers {
+			s.Stop()
+		}
+		os.RemoveAll(dir)
+	}
+	starters := []peer.Starter{peer.StartKubeAPIServer, peer.StartKnarr}
+	if f.self {
+		starters[1] = peer.StartKubeAPIServer
+	}
+	for i, starter := range starters {
+		own := filepath.Join(dir, fmt.Sprint(i+1))
+		if err = os.Mkdir(own, 0o700); err != nil {
+			break
+		}
+		var server *peer.Server
+		if server, err = starter(ctx, binaries, peer.Options{Dir: own, Tokens: stories.Tokens}); err != nil {
+			break
+		}
+		servers = append(servers, server)
+	}
+	if err != nil {
+		stop()
+		return first, second, nil, errors.Join(err, ctx.Err())
+	}
+	if first, err = side(servers[0], dir, 1); err == nil {
+		second, err = side(servers[1], dir, 2)
+	}
+	if err != nil {
+		stop()
+		return first, second, nil, err
+	}
+	if f.self {
+		second.Name = "kube-apiserver again"
+	}
+	return first, second, stop, nil
+}
+
+func side(s *peer.Server, dir string, number int) (compare.Side, error) {
+	kubeconfig := filepath.Join(dir, fmt.Sprintf("%d.kubeconfig", number))
+	return compare.Side{
+		Name:       s.Name,
+		Config:     s.Config,
+		Kubeconfig: kubeconfig,
+		Addresses:  []string{peer.AdvertiseAddress},
+	}, peer.WriteKubeconfig(s.Config, kubeconfig)
+}
