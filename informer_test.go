@@ -64,9 +64,7 @@ func TestInformerAcrossRestart(t *testing.T) {
 	port := freePort(t)
 	options := knarr.Options{DataDir: t.TempDir(), SecurePort: port}
 	server := start(t, options)
-	config := server.ClientConfig()
-	config.QPS = -1
-	client, err := kubernetes.NewForConfig(config)
+	client, err := kubernetes.NewForConfig(server.ClientConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,6 +56,7 @@ type Server struct {
 	health   *health.Handler
 	state    *state.State
 
+	requests *gate
 	stopping chan struct{} // closed when watches are to end
 	stop     sync.Once
 	stopErr  error
@@ -73,7 +74,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err := process.Set(process.Settings{FeatureGates: o.FeatureGates, AllowPrivileged: *o.AllowPrivileged}); err != nil {
 		return nil, err
 	}
-	s := &Server{options: o, stopping: make(chan struct{}), served: make(chan struct{})}
+	s := &Server{options: o, requests: newGate(), stopping: make(chan struct{}), served: make(chan struct{})}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.abandon())
 	}
@@ -291,7 +292,7 @@ func (s *Server) addresses(ips netip.Prefix) apidiscovery.Addresses {
 // serve begins to accept connections.
 func (s *Server) serve(handler http.Handler, certs *certificates) {
 	s.http = &http.Server{
-		Handler: handler,
+		Handler: s.requests.around(handler),
 		TLSConfig: &tls.Config{
 			Certificates: []tls.Certificate{certs.serving.TLS()},
 			ClientAuth:   tls.RequestClientCert, // verified by authn, which answers 401
@@ -334,8 +335,13 @@ func (s *Server) URL() string {
 }
 
 // ClientConfig returns a new configuration for client-go, as a member of
-// system:masters, who may do everything.
-func (s *Server) ClientConfig() *rest.Config { return s.access.REST() }
+// system:masters, who may do everything. It does not hold requests back as
+// client-go does by default (5 a second); set QPS to have that.
+func (s *Server) ClientConfig() *rest.Config {
+	c := s.access.REST()
+	c.QPS = -1
+	return c
+}
 
 // Kubeconfig returns the same as a kubeconfig file, with the key in it.
 func (s *Server) Kubeconfig() ([]byte, error) { return s.access.Render() }
@@ -358,13 +364,28 @@ func (s *Server) shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	close(s.stopping)
-	err := s.http.Shutdown(ctx)
+	// Shutdown stops listening and tells clients to go; for those of HTTP/2 it
+	// then waits a second. That is not needed: when no request runs, and what
+	// was answered has had the time to leave, connections are closed.
+	graceful := make(chan error, 1)
+	go func() { graceful <- s.http.Shutdown(ctx) }()
+	err := s.requests.close(ctx)
 	if err != nil {
-		err = errors.Join(fmt.Errorf("requests did not end in time: %w", err), s.http.Close())
+		err = fmt.Errorf("requests did not end in time: %w", err)
+	}
+	select {
+	case <-graceful:
+	case <-time.After(lastWords):
+		closed := s.http.Close()
+		<-graceful
+		err = errors.Join(err, closed)
 	}
 	<-s.served
 	return errors.Join(err, s.serveErr, s.state.Stop())
 }
+
+// lastWords is how long the last answers have to leave.
+const lastWords = 100 * time.Millisecond
 
 // abandon closes what start has opened.
 func (s *Server) abandon() error {

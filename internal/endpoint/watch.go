@@ -120,7 +120,9 @@ func (s *stream) send(frames []byte) error {
 	if _, err := z.Write(frames); err != nil {
 		return err
 	}
-	if err := z.Close(); err != nil {
+	// Flushed first: a reader that meets the data together with the end of a
+	// member waits for the next before it hands the data on.
+	if err := errors.Join(z.Flush(), z.Close()); err != nil {
 		return err
 	}
 	return s.flusher.Flush()

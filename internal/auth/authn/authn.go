@@ -70,21 +70,18 @@ func New(o Options) (authenticator.Request, error) {
 		}
 		tokens = append(tokens, file)
 	}
-	if len(tokens) > 0 {
-		token := tokenunion.New(tokens...)
-		requests = append(requests,
-			group.NewAuthenticatedGroupAdder(bearertoken.New(token)),
-			group.NewAuthenticatedGroupAdder(websocket.NewProtocolAuthenticator(token)),
-		)
-	}
+	// A token that nobody knows is refused also where none are configured:
+	// kube-apiserver, which always knows those of service accounts, does so.
+	token := tokenunion.New(tokens...)
+	requests = append(requests,
+		group.NewAuthenticatedGroupAdder(bearertoken.New(token)),
+		group.NewAuthenticatedGroupAdder(websocket.NewProtocolAuthenticator(token)),
+	)
 
-	if len(requests) == 0 && !o.Anonymous {
+	if o.ClientCAs == nil && len(tokens) == 0 && !o.Anonymous {
 		return nil, errors.New("no one could reach this server: it needs a client CA, a token file or anonymous access")
 	}
-	var all []authenticator.Request
-	if len(requests) > 0 {
-		all = append(all, union.New(requests...))
-	}
+	all := []authenticator.Request{union.New(requests...)}
 	if o.Anonymous {
 		all = append(all, anonymous.NewAuthenticator(nil))
 	}

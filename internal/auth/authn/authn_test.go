@@ -234,9 +234,9 @@ func TestWithoutAnonymous(t *testing.T) {
 	if _, ok, err := auth.AuthenticateRequest(request(certs(b.Admin.Leaf()))); !ok || err != nil {
 		t.Errorf("certificate: %v, %v", ok, err)
 	}
-	// Without a token file a token is no credential, as upstream has it.
-	if _, ok, err := auth.AuthenticateRequest(request(nil, "Authorization", "Bearer x")); ok || err != nil {
-		t.Errorf("token: %v, %v; want no answer and no error", ok, err)
+	// A token that nobody knows is wrong, with and without a token file.
+	if _, ok, err := auth.AuthenticateRequest(request(nil, "Authorization", "Bearer x")); ok || err == nil {
+		t.Errorf("token: %v, %v; want an error", ok, err)
 	}
 	// Plain HTTP, in tests of handlers.
 	req := request(nil)
