@@ -19,6 +19,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	apidiscovery "k8s.io/apiserver/pkg/endpoints/discovery"
 	"k8s.io/client-go/rest"
@@ -35,6 +36,7 @@ import (
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/kind/native"
 	"github.com/knarr-io/knarr/internal/kubeconfig"
+	"github.com/knarr-io/knarr/internal/openapi"
 	"github.com/knarr-io/knarr/internal/ownership"
 	"github.com/knarr-io/knarr/internal/pki"
 	"github.com/knarr-io/knarr/internal/process"
@@ -58,10 +60,13 @@ type Server struct {
 
 	requests *gate
 	stopping chan struct{} // closed when watches are to end
-	stop     sync.Once
-	stopErr  error
-	served   chan struct{} // closed when the listener is no longer served
-	serveErr error
+	// background is what the server does by itself; cancel ends it.
+	background sync.WaitGroup
+	cancel     context.CancelFunc
+	stop       sync.Once
+	stopErr    error
+	served     chan struct{} // closed when the listener is no longer served
+	serveErr   error
 }
 
 // Start starts a server and returns when it is ready. ctx is for starting
@@ -76,7 +81,11 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{options: o, requests: newGate(), stopping: make(chan struct{}), served: make(chan struct{})}
 	if err := s.start(ctx); err != nil {
-		return nil, errors.Join(err, s.abandon())
+		if s.listener != nil {
+			_ = s.listener.Close() // nothing was accepted
+		}
+		_ = s.abandon() // what went wrong is err; this could only add to it
+		return nil, err
 	}
 	return s, nil
 }
@@ -227,22 +236,42 @@ func loadCertificates(o *Options, service net.IP) (*certificates, error) {
 
 // prepare makes the verbs and the objects that every server holds.
 func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, certs *certificates, ips netip.Prefix) (*verb.Verbs, error) {
-	verbs := &verb.Verbs{State: s.state, Authorizer: authz.New(), Companions: map[schema.GroupResource]verb.Companion{
-		service.Resource: service.New(s.state, catalogue, service.Options{Family: api.IPFamily(family(ips))}),
-	}}
-	if err := bootstrap.Run(ctx, verbs, catalogue, bootstrap.Options{
+	managers := new(ownership.Managers)
+	ready := false
+	companions := map[schema.GroupResource]verb.Companion{
+		service.Resource: service.New(s.state, catalogue, service.Options{
+			Family: api.IPFamily(family(ips)),
+			Own: func(v *kind.Version, address runtime.Object) (runtime.Object, error) {
+				if !ready {
+					return address, nil
+				}
+				return managers.For(v, nil).Update(v.Resource.New(), address, "kube-apiserver"), nil
+			},
+		}),
+	}
+	// The server's own objects are written without owners: making the schemas,
+	// which owners need, would take longer than all else at start.
+	own := &verb.Verbs{State: s.state, Companions: companions}
+	first := bootstrap.Options{
 		ServiceRange: ips,
 		BindAddress:  s.options.BindAddress,
 		Port:         s.port(),
 		ClientCA:     certs.clientCAs,
-	}); err != nil {
+	}
+	if err := bootstrap.Run(ctx, own, catalogue, first); err != nil {
 		return nil, fmt.Errorf("preparing the first objects: %w", err)
 	}
-	// The first objects are written without owners: making the schemas, which
-	// owners need, would take longer than all else at start.
-	verbs.Ownership = new(ownership.Managers).For
-	verbs.Admission = admission.New(s.state, func() *kind.Catalogue { return catalogue })
-	return verbs, nil
+	ready = true
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	s.background.Go(func() { bootstrap.KeepIdentity(background, own, catalogue, first) })
+	return &verb.Verbs{
+		State:      s.state,
+		Admission:  admission.New(s.state, func() *kind.Catalogue { return catalogue }),
+		Authorizer: authz.New(),
+		Ownership:  managers.For,
+		Companions: companions,
+	}, nil
 }
 
 // family is that of a network.
@@ -263,14 +292,16 @@ func (s *Server) handler(catalogue *kind.Catalogue, verbs *verb.Verbs, certs *ce
 		Name: "etcd", On: health.All, Check: func(*http.Request) error { return s.state.Err() },
 	})
 	current := func() *kind.Catalogue { return catalogue }
+	description := openapi.New(openapi.Options{Catalogue: current, Version: version.Info()})
 	about := discovery.New(discovery.Options{
-		Catalogue: current, Paths: s.health.Paths, Version: version.Info(),
+		Catalogue: current, Version: version.Info(),
+		Paths:     func() []string { return append(s.health.Paths(), description.Paths()...) },
 		Addresses: s.addresses(ips),
 	})
 	return endpoint.New(endpoint.Options{
 		Verbs: verbs, Catalogue: current,
 		Authenticator: who, Authorizer: verbs.Authorizer,
-		Others:              []endpoint.Mux{s.health, about},
+		Others:              []endpoint.Mux{s.health, about, description},
 		RequestTimeout:      s.options.RequestTimeout,
 		MinRequestTimeout:   s.options.MinRequestTimeout,
 		MaxInFlight:         s.options.MaxRequestsInflight,
@@ -381,20 +412,20 @@ func (s *Server) shutdown(ctx context.Context) error {
 		err = errors.Join(err, closed)
 	}
 	<-s.served
-	return errors.Join(err, s.serveErr, s.state.Stop())
+	return errors.Join(err, s.serveErr, s.abandon())
 }
 
 // lastWords is how long the last answers have to leave.
 const lastWords = 100 * time.Millisecond
 
-// abandon closes what start has opened.
+// abandon ends and closes what start has begun and opened, apart from serving.
 func (s *Server) abandon() error {
-	var errs []error
-	if s.listener != nil {
-		errs = append(errs, s.listener.Close())
+	if s.cancel != nil {
+		s.cancel()
+		s.background.Wait()
 	}
 	if s.state != nil {
-		errs = append(errs, s.state.Stop())
+		return s.state.Stop()
 	}
-	return errors.Join(errs...)
+	return nil
 }

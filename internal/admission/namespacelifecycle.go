@@ -79,7 +79,7 @@ func (p *namespaceLifecycle) phase(name string) (corev1.NamespacePhase, error) {
 	if err != nil {
 		return "", apierrors.NewInternalError(err)
 	}
-	return corev1.NamespacePhase(attributes.Fields["status.phase"]), nil
+	return corev1.NamespacePhase(attributes.Fields.Get("status.phase")), nil
 }
 
 // terminating refuses what a would create in a namespace that is going away.

@@ -13,8 +13,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/util/retry"
 
@@ -43,39 +43,62 @@ type Options struct {
 // all are there, or the first error; it may be run again then, and at every
 // start.
 func Run(ctx context.Context, verbs *verb.Verbs, catalogue *kind.Catalogue, o Options) error {
-	group, ctx := errgroup.WithContext(ctx)
-	r := &run{ctx: ctx, group: group, verbs: verbs, catalogue: catalogue, options: o}
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	r := &run{ctx: ctx, verbs: verbs, catalogue: catalogue, options: o, writes: make(chan func() error)}
+	var parts, writers sync.WaitGroup
+	for range maxWriters {
+		writers.Go(func() {
+			for write := range r.writes {
+				if err := write(); err != nil {
+					fail(err) // those that follow fail at once
+				}
+			}
+		})
+	}
 	for _, part := range []func() error{
 		r.clusterRoles, r.clusterRoleBindings, r.roles, r.roleBindings,
 		r.flowSchemas, r.priorityLevels, r.apiServices,
 		r.systemNamespaces, r.kubernetesService, r.kubernetesEndpoints,
 		r.clientAuthorities, r.legacyTokenTracking, r.priorityClasses,
 	} {
-		group.Go(part)
+		parts.Go(func() {
+			if err := part(); err != nil {
+				fail(err)
+			}
+		})
 	}
-	return group.Wait()
+	parts.Wait()
+	close(r.writes)
+	writers.Wait()
+	return context.Cause(ctx)
 }
+
+// maxWriters is how many writes go on at once: enough to share each sync of
+// the store, but not one goroutine each, whose stacks take longer to grow than
+// the writes themselves.
+const maxWriters = 64
 
 // run is one Run. Each of its parts is about one kind of objects. It looks at
 // what there is itself, which is quick, and leaves the writing to do.
 type run struct {
 	ctx       context.Context
-	group     *errgroup.Group
 	verbs     *verb.Verbs
 	catalogue *kind.Catalogue
 	options   Options
+	writes    chan func() error
 }
 
-// do writes one object in a goroutine of its own, again for as long as others
-// write it at the same time. what names it in an error.
+// do has a writer write one object, again for as long as others write it at
+// the same time. what names it in an error. Only parts may call it, not writes.
 func (r *run) do(what string, write func(ctx context.Context) error) {
-	r.group.Go(func() error {
+	r.writes <- func() error {
 		err := retry.RetryOnConflict(retry.DefaultRetry, func() error { return write(r.ctx) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		return nil
-	})
+	}
 }
 
 // served returns the objects of a kind, or false if it is not served.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net"
 	"net/netip"
@@ -31,6 +32,7 @@ import (
 	"github.com/knarr-io/knarr/internal/pki"
 	"github.com/knarr-io/knarr/internal/service"
 	"github.com/knarr-io/knarr/internal/state"
+	"github.com/knarr-io/knarr/internal/store"
 	"github.com/knarr-io/knarr/internal/store/memory"
 	"github.com/knarr-io/knarr/internal/verb"
 )
@@ -288,13 +290,29 @@ func TestRuntimeConfig(t *testing.T) {
 	}
 }
 
-func TestNoAddressToAdvertise(t *testing.T) {
+func TestAdvertisesBindAddress(t *testing.T) {
 	s := newServer(t, nil)
 	s.options.AdvertiseAddress, s.options.BindAddress = nil, net.IPv4(192, 0, 2, 7)
 	s.start(t)
 	o := s.verbs.State.Get("/registry/services/endpoints/default/kubernetes")
 	if o == nil || !bytes.Contains(o.Value, []byte("192.0.2.7")) {
 		t.Error("the address that the server is bound to is not that of its endpoints")
+	}
+}
+
+// TestFails starts on a store that does not take anything.
+func TestFails(t *testing.T) {
+	s := newServer(t, nil)
+	must(t, s.verbs.State.Stop())
+	err := Run(t.Context(), s.verbs, s.catalogue, s.options)
+	if !errors.Is(err, store.ErrClosed) || !strings.Contains(err.Error(), ": ") {
+		t.Errorf("on a closed store: %v", err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stopped := errors.New("stopped")
+	cancel(stopped)
+	if err := Run(ctx, s.verbs, s.catalogue, s.options); !errors.Is(err, stopped) {
+		t.Errorf("without time: %v", err)
 	}
 }
 

@@ -38,7 +38,9 @@ func (r *run) kubernetesService() error {
 			return err
 		}
 		if services, ok := served[*corev1.Service](r, corev1.SchemeGroupVersion.WithResource("services")); ok {
-			ensure(r, services, r.service())
+			if err := services.in(metav1.NamespaceDefault).Ensure(ctx, r.service()); err != nil {
+				return err
+			}
 		}
 		return r.markReady(ctx, cidrs)
 	})

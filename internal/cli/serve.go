@@ -6,6 +6,7 @@ import (
 	"io"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -52,6 +53,7 @@ func serve(ctx context.Context, stopping func(), o knarr.Options, stdout io.Writ
 		return err
 	}
 	printReady(stdout, server.URL(), o, time.Since(began))
+	debug.FreeOSMemory() // what only starting has used
 	select {
 	case <-ctx.Done():
 	case <-server.Done(): // Stop says why

@@ -35,13 +35,13 @@ func (e *encoding) find(form Form) *encoding {
 const overhead = 128
 
 // Cache bounds the bytes that cached encodings of all objects together may
-// take. Encodings that were not read since the cache last looked at them
-// are dropped first (CLOCK). A nil *Cache caches nothing.
+// take. Encodings that were not read since the cache last looked at them are
+// dropped first (CLOCK). A nil *Cache caches nothing.
 //
 // The encodings belong to their object and the cache does not keep it alive:
 // what no one refers to any more goes with its encodings, whether it was
-// replaced, or made for a dry run and never current. It counts until
-// the cache looks at it.
+// replaced, or made for a dry run and never current. It counts until the cache
+// looks at it.
 //
 // A Cache is safe for concurrent use. It never blocks a reader on an encoding
 // being made: two readers that come first at the same time may both make it.

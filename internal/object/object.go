@@ -9,9 +9,6 @@ package object
 import (
 	"strings"
 	"sync/atomic"
-
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
 )
 
 // Object is one revision of an object. It is immutable but for what is
@@ -54,39 +51,3 @@ func New(prefix, key string, value []byte, rev uint64, err error) *Object {
 func (o *Object) At(rev uint64) *Object {
 	return &Object{Namespace: o.Namespace, Name: o.Name, Rev: rev, Value: o.Value, Err: o.Err}
 }
-
-// Attributes is what an object can be selected by.
-type Attributes struct {
-	Labels labels.Set
-	Fields fields.Set
-}
-
-// Selector tells the attributes of objects of one kind. It must be comparable:
-// attributes are cached under it, so a kind whose rules change uses a new one.
-type Selector interface {
-	// Attributes reads them out of o. It must not keep or modify o.Value.
-	Attributes(o *Object) (Attributes, error)
-}
-
-type attrs struct {
-	by Selector
-	Attributes
-}
-
-// Attributes returns what o can be selected by, decoding it on the first call
-// only. The sets are shared: they must not be modified.
-func (o *Object) Attributes(by Selector) (Attributes, error) {
-	if a := o.attrs.Load(); a != nil && a.by == by {
-		return a.Attributes, nil
-	}
-	a, err := by.Attributes(o)
-	if err != nil {
-		return Attributes{}, err
-	}
-	o.attrs.Store(&attrs{by, a})
-	return a, nil
-}
-
-// SetAttributes records attributes that were taken from the object when it
-// was written, so that no reader has to decode it for them.
-func (o *Object) SetAttributes(by Selector, a Attributes) { o.attrs.Store(&attrs{by, a}) }

@@ -5,8 +5,6 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -56,40 +54,4 @@ func TestAt(t *testing.T) {
 	if later.encodings.Load() != nil || later.attrs.Load() != nil || later.slot != 0 {
 		t.Error("At took along what was derived under the other revision")
 	}
-}
-
-// counter counts how often it is asked.
-type counter struct {
-	calls int
-	err   error
-}
-
-func (c *counter) Attributes(o *Object) (Attributes, error) {
-	c.calls++
-	return Attributes{Labels: labels.Set{"calls": string(rune('0' + c.calls))}, Fields: fields.Set{"metadata.name": o.Name}}, c.err
-}
-
-func TestAttributes(t *testing.T) {
-	o := &Object{Name: "a"}
-	rules, changed := &counter{}, &counter{}
-	want := func(by *counter, label string, calls int) {
-		t.Helper()
-		a, err := o.Attributes(by)
-		if err != nil || a.Labels["calls"] != label || by.calls != calls {
-			t.Errorf("attributes %v, error %v after %d calls, want label %q after %d", a, err, by.calls, label, calls)
-		}
-	}
-	want(rules, "1", 1)
-	want(rules, "1", 1)
-	want(changed, "1", 1) // other rules never see the attributes of these
-	want(changed, "1", 1)
-
-	o.SetAttributes(changed, Attributes{Labels: labels.Set{"calls": "set"}})
-	want(changed, "set", 1)
-
-	failing := &counter{err: errors.New("cannot be decoded")}
-	if _, err := o.Attributes(failing); err != failing.err {
-		t.Errorf("error %v, want %v", err, failing.err)
-	}
-	want(changed, "set", 1) // what failed replaces nothing
 }

@@ -36,9 +36,16 @@ func fixed(path string, route restful.Route) *service {
 	return &service{path: path, routes: func() ([]restful.Route, error) { return []restful.Route{route}, nil }}
 }
 
-// services returns all that a catalogue serves.
-func services(c *kind.Catalogue) []*service {
+// services returns all that has a document. issuer is whether the server tells
+// how the tokens of service accounts are verified.
+func services(c *kind.Catalogue, issuer bool) []*service {
 	list := []*service{versionInfo()}
+	if issuer {
+		list = append(list, issuerInfo()...)
+	}
+	if len(c.Groups) > 0 {
+		list = append(list, groupList(c))
+	}
 	for _, g := range c.Groups {
 		root := "/apis/" + g.Name
 		if g.Name == "" {
@@ -49,7 +56,7 @@ func services(c *kind.Catalogue) []*service {
 			list = append(list, groupVersion(root, g, name))
 		}
 	}
-	return append(list, groupList(c))
+	return list
 }
 
 // versionInfo is /version.
@@ -64,19 +71,34 @@ func versionInfo() *service {
 	})
 }
 
+// issuerInfo is what OpenID Connect asks of an issuer.
+func issuerInfo() []*service {
+	route := func(path, media, operation, doc string) *service {
+		r := restful.Route{Path: path + "/", Operation: operation, Doc: doc, Produces: []string{media}}
+		answers(&r, "", http.StatusOK)
+		return fixed(path, r)
+	}
+	return []*service{
+		route("/.well-known/openid-configuration", runtime.ContentTypeJSON, "getServiceAccountIssuerOpenIDConfiguration",
+			"get service account issuer OpenID configuration, also known as the 'OIDC discovery doc'"),
+		route("/openid/v1/jwks", "application/jwk-set+json", "getServiceAccountIssuerOpenIDKeyset",
+			"get service account issuer OpenID JSON Web Key Set (contains public token verification keys)"),
+	}
+}
+
 // groupList is /apis.
 func groupList(c *kind.Catalogue) *service {
 	media, _ := mediaTypes(c.Groups[0])
-	return fixed("/apis", discovery("/apis", media, "getAPIVersions", "get available API versions", metav1.APIGroupList{}))
+	return fixed("/apis", discoveryRoute("/apis", media, "getAPIVersions", "get available API versions", metav1.APIGroupList{}))
 }
 
 // groupInfo is /api or a group's path below /apis.
 func groupInfo(path string, g *kind.Group) *service {
 	media, _ := mediaTypes(g)
 	if g.Name == "" {
-		return fixed(path, discovery(path, media, "getAPIVersions", "get available API versions", metav1.APIVersions{}))
+		return fixed(path, discoveryRoute(path, media, "getAPIVersions", "get available API versions", metav1.APIVersions{}))
 	}
-	return fixed(path, discovery(path, media, "getAPIGroup", "get information of a group", metav1.APIGroup{}))
+	return fixed(path, discoveryRoute(path, media, "getAPIGroup", "get information of a group", metav1.APIGroup{}))
 }
 
 // groupVersion is a version of a group with its resources.
@@ -91,7 +113,7 @@ func groupVersion(root string, g *kind.Group, name string) *service {
 	}
 	s.routes = func() ([]restful.Route, error) {
 		media, streams := mediaTypes(g)
-		routes := []restful.Route{discovery(s.path, media, "getAPIResources", "get available resources", metav1.APIResourceList{})}
+		routes := []restful.Route{discoveryRoute(s.path, media, "getAPIResources", "get available resources", metav1.APIResourceList{})}
 		for _, v := range s.versions {
 			of, err := resourceRoutes(s.path, v, media, streams)
 			if err != nil {
@@ -104,8 +126,8 @@ func groupVersion(root string, g *kind.Group, name string) *service {
 	return s
 }
 
-// discovery is the route that tells what is below a path.
-func discovery(path string, media []string, operation, doc string, answer any) restful.Route {
+// discoveryRoute is the route that tells what is below a path.
+func discoveryRoute(path string, media []string, operation, doc string, answer any) restful.Route {
 	return restful.Route{
 		Method: http.MethodGet, Path: path + "/", Operation: operation, Doc: doc,
 		Consumes: media, Produces: media, WriteSample: answer,

@@ -9,7 +9,9 @@ import (
 
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
@@ -144,7 +146,7 @@ func (w *write) createAddress(ip netip.Addr) error {
 	if !w.addressFree(ip) {
 		return ipallocator.ErrAllocated
 	}
-	address := &networking.IPAddress{
+	var address runtime.Object = &networking.IPAddress{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: ip.String(),
 			Labels: map[string]string{
@@ -154,8 +156,18 @@ func (w *write) createAddress(ip netip.Addr) error {
 		},
 		Spec: networking.IPAddressSpec{ParentRef: parentRef(w.svc)},
 	}
-	rest.FillObjectMetaSystemFields(&address.ObjectMeta)
-	if err := rest.BeforeCreate(w.addresses.Create, w.addressContext(address.Name), address); err != nil {
+	var err error
+	if own := w.options.Own; own != nil {
+		if address, err = own(w.addresses.Versions[0], address); err != nil {
+			return err
+		}
+	}
+	m, err := meta.Accessor(address)
+	if err != nil {
+		return err
+	}
+	rest.FillObjectMetaSystemFields(m)
+	if err := rest.BeforeCreate(w.addresses.Create, w.addressContext(m.GetName()), address); err != nil {
 		return err
 	}
 	value, err := w.addresses.Storage.Codec.Encode(address)

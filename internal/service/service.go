@@ -39,6 +39,9 @@ type Options struct {
 	Family api.IPFamily
 	// NodePorts is the range of node ports; empty means 30000-32767.
 	NodePorts utilnet.PortRange
+	// Own, if set, records in a new IPAddress, a hub object that is written as
+	// v, that this server owns its fields, and returns it.
+	Own func(v *kind.Version, address runtime.Object) (runtime.Object, error)
 }
 
 // Allocator is what gives and takes; see verb.Companion for its methods. It is

@@ -1,7 +1,6 @@
 package service_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,187 +15,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apiserver/pkg/authentication/user"
-	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	api "k8s.io/kubernetes/pkg/apis/core"
+	"k8s.io/kubernetes/pkg/apis/networking"
 
 	"github.com/knarr-io/knarr/internal/kind"
-	"github.com/knarr-io/knarr/internal/kind/native"
 	"github.com/knarr-io/knarr/internal/object"
 	"github.com/knarr-io/knarr/internal/service"
-	"github.com/knarr-io/knarr/internal/state"
-	"github.com/knarr-io/knarr/internal/store/memory"
-	"github.com/knarr-io/knarr/internal/verb"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-var (
-	services   = corev1.SchemeGroupVersion.WithResource("services")
-	cidrs      = networkingv1.SchemeGroupVersion.WithResource("servicecidrs")
-	addresses  = networkingv1.SchemeGroupVersion.WithResource("ipaddresses")
-	createDry  = &metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
-	serviceNet = netip.MustParsePrefix("10.0.0.0/24")
-)
-
-// cluster is a server without its HTTP side.
-type cluster struct {
-	t         testing.TB
-	verbs     *verb.Verbs
-	catalogue *kind.Catalogue
-}
-
-// newCluster has a ServiceCIDR for each of ranges.
-func newCluster(t testing.TB, o service.Options, ranges ...string) *cluster {
-	t.Helper()
-	st, err := state.Start(t.Context(), memory.New(memory.Options{}), state.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := st.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	catalogue, err := native.Catalogue(native.Options{IPFamily: corev1.IPFamily(o.Family)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cluster{t, &verb.Verbs{State: st, Companions: map[schema.GroupResource]verb.Companion{
-		service.Resource: service.New(st, catalogue, o),
-	}}, catalogue}
-	for i, r := range ranges {
-		c.must(c.create(cidrs, &networkingv1.ServiceCIDR{
-			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("range-%d", i)},
-			Spec:       networkingv1.ServiceCIDRSpec{CIDRs: []string{r}},
-		}, &metav1.CreateOptions{}))
-	}
-	return c
-}
-
-func (c *cluster) must(_ *object.Object, err error) {
-	c.t.Helper()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-func (c *cluster) target(gvr schema.GroupVersionResource, name string) verb.Target {
-	t := verb.Target{Version: c.catalogue.Lookup(gvr), Name: name}
-	if t.Version.Resource.Namespaced {
-		t.Namespace = "default"
-	}
-	return t
-}
-
-var admin = &user.DefaultInfo{Name: "admin", Groups: []string{user.SystemPrivilegedGroup}}
-
-// hub is what the decoder makes of a body.
-func (c *cluster) hub(gvr schema.GroupVersionResource, obj runtime.Object) runtime.Object {
-	r := c.catalogue.Lookup(gvr).Resource
-	obj = obj.DeepCopyObject()
-	r.Scheme.Default(obj)
-	hub, err := r.ToHub(obj)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return hub
-}
-
-func (c *cluster) create(gvr schema.GroupVersionResource, obj runtime.Object, o *metav1.CreateOptions) (*object.Object, error) {
-	t := c.target(gvr, "")
-	result, err := c.verbs.Create(t.Context(context.Background(), "create", admin), t, c.hub(gvr, obj), o)
-	if err != nil {
-		return nil, err
-	}
-	return result.Object, nil
-}
-
-func (c *cluster) update(obj *corev1.Service, o *metav1.UpdateOptions) (*object.Object, error) {
-	t := c.target(services, obj.Name)
-	result, err := c.verbs.Update(t.Context(context.Background(), "update", admin), t, c.hub(services, obj), o)
-	if err != nil {
-		return nil, err
-	}
-	return result.Object, nil
-}
-
-func (c *cluster) delete(gvr schema.GroupVersionResource, name string, o *metav1.DeleteOptions) (*object.Object, error) {
-	t := c.target(gvr, name)
-	result, err := c.verbs.Delete(t.Context(context.Background(), "delete", admin), t, o)
-	if err != nil {
-		return nil, err
-	}
-	return result.Object, nil
-}
-
-// spec returns the spec of a Service as clients see it.
-func (c *cluster) spec(o *object.Object) corev1.ServiceSpec {
-	c.t.Helper()
-	encoded, err := c.catalogue.Lookup(services).JSON.Encode(o)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	var svc corev1.Service
-	if err := json.Unmarshal(encoded, &svc); err != nil {
-		c.t.Fatal(err)
-	}
-	return svc.Spec
-}
-
-// holders returns who has which address, from the IPAddress objects.
-func (c *cluster) holders() map[string]string {
-	c.t.Helper()
-	held := map[string]string{}
-	version := c.catalogue.Lookup(addresses)
-	c.verbs.State.Snapshot(version.Resource.Storage.Prefix).Each(state.Range{}, func(o *object.Object) bool {
-		encoded, err := version.JSON.Encode(o)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		var address networkingv1.IPAddress
-		if err := json.Unmarshal(encoded, &address); err != nil {
-			c.t.Fatal(err)
-		}
-		held[address.Name] = address.Spec.ParentRef.Name
-		return true
-	})
-	return held
-}
-
-// nodePorts returns how many node ports are recorded as taken.
-func (c *cluster) nodePorts() int {
-	c.t.Helper()
-	o := c.verbs.State.Get("/registry/ranges/servicenodeports")
-	if o == nil {
-		return 0
-	}
-	var taken api.RangeAllocation
-	if err := runtime.DecodeInto(legacyscheme.Codecs.UniversalDecoder(), o.Value, &taken); err != nil {
-		c.t.Fatal(err)
-	}
-	n := 0
-	for _, b := range taken.Data {
-		for ; b > 0; b &= b - 1 {
-			n++
-		}
-	}
-	return n
-}
-
-func (c *cluster) services() map[string]corev1.ServiceSpec {
-	specs := map[string]corev1.ServiceSpec{}
-	c.verbs.State.Snapshot("/registry/services/specs").Each(state.Range{}, func(o *object.Object) bool {
-		specs[o.Name] = c.spec(o)
-		return true
-	})
-	return specs
-}
 
 // step is a request and what kube-apiserver v1.37.2 answered to it, all in
 // testdata/services.json. Values that it chose are "<address>" and "<port>".
@@ -354,39 +184,6 @@ func masked(t *testing.T, spec corev1.ServiceSpec, given map[any]bool) map[strin
 	return masked
 }
 
-// checkBooks compares what Services have with what is recorded as taken.
-func (c *cluster) checkBooks() {
-	c.t.Helper()
-	held := c.holders()
-	ports := map[int32]string{}
-	for name, spec := range c.services() {
-		if ip := spec.ClusterIP; ip != "" && ip != corev1.ClusterIPNone {
-			if held[ip] != name {
-				c.t.Errorf("%s is the address of service %s, but recorded as that of %q", ip, name, held[ip])
-			}
-			delete(held, ip)
-		}
-		own := map[int32]bool{}
-		for _, p := range spec.Ports {
-			own[p.NodePort] = true
-		}
-		own[spec.HealthCheckNodePort] = true
-		delete(own, 0)
-		for n := range own {
-			if other := ports[n]; other != "" {
-				c.t.Errorf("node port %d is that of %s and of %s", n, name, other)
-			}
-			ports[n] = name
-		}
-	}
-	for ip, name := range held {
-		c.t.Errorf("%s is recorded as the address of service %s, which does not have it", ip, name)
-	}
-	if n := c.nodePorts(); n != len(ports) {
-		c.t.Errorf("%d node ports are recorded as taken, %d are in use", n, len(ports))
-	}
-}
-
 // TestConcurrent makes, changes and deletes Services from many sides at once.
 func TestConcurrent(t *testing.T) {
 	const clients, rounds = 16, 40
@@ -528,6 +325,51 @@ func TestFinalizer(t *testing.T) {
 	}
 	if held, ports := c.holders(), c.nodePorts(); len(held) > 0 || ports > 0 {
 		t.Errorf("after the Service is gone, %v and %d node ports are taken", held, ports)
+	}
+}
+
+// TestStoredNodePorts compares the record of node ports with what
+// kube-apiserver writes to etcd when none is taken, and when 30000 is.
+func TestStoredNodePorts(t *testing.T) {
+	c := newCluster(t, service.Options{}, "10.0.0.0/24")
+	stored := func() string { return string(c.verbs.State.Get("/registry/ranges/servicenodeports").Value) }
+	const head, meta = "k8s\x00\n\x15\n\x02v1\x12\x0fRangeAllocation\x12", "\n\x10\n\x00\x12\x00\x1a\x00\"\x00*\x002\x008\x00B\x00\x12\x0b30000-32767"
+	svc := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "svc"},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{{Port: 80, NodePort: 30000}}},
+	}
+	c.must(c.create(services, svc, &metav1.CreateOptions{}))
+	if got, want := stored(), head+"\x22"+meta+"\x1a\x01\x01\x1a\x00\"\x00"; got != want {
+		t.Errorf("with one taken:\n%q, want\n%q", got, want)
+	}
+	c.must(c.delete(services, "svc", &metav1.DeleteOptions{}))
+	if got, want := stored(), head+"\x21"+meta+"\x1a\x00\x1a\x00\"\x00"; got != want {
+		t.Errorf("with none taken:\n%q, want\n%q", got, want)
+	}
+}
+
+// TestOwner has the fields of new addresses owned.
+func TestOwner(t *testing.T) {
+	own := func(v *kind.Version, address runtime.Object) (runtime.Object, error) {
+		if v.GVR() != addresses {
+			t.Errorf("an address is written as %s", v.GVR())
+		}
+		address.(*networking.IPAddress).ManagedFields = []metav1.ManagedFieldsEntry{{
+			Manager: "me", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: v.GroupVersion().String(),
+			FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")},
+		}}
+		return address, nil
+	}
+	c := newCluster(t, service.Options{Own: own}, "10.0.0.0/24")
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "svc"}, Spec: corev1.ServiceSpec{ClusterIP: "10.0.0.7", Ports: []corev1.ServicePort{{Port: 80}}}}
+	c.must(c.create(services, svc, &metav1.CreateOptions{}))
+	o := c.verbs.State.Get("/registry/ipaddresses/10.0.0.7")
+	obj, err := c.catalogue.Lookup(addresses).Resource.Decode(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if owners := obj.(*networking.IPAddress).ManagedFields; len(owners) != 1 || owners[0].Manager != "me" {
+		t.Errorf("owners: %v", owners)
 	}
 }
 

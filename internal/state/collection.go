@@ -17,7 +17,7 @@ type collection struct {
 	// since it was made.
 	snapshot *btree.BTreeG[*object.Object]
 	log      eventLog
-	changed  chan struct{} // closed at the next event; nil when nobody waits
+	changed  chan struct{} // closed after the next event; nil when nobody waits
 }
 
 func newCollection() *collection {
@@ -72,14 +72,6 @@ func (c *collection) shared() *btree.BTreeG[*object.Object] {
 		c.snapshot = c.tree.Clone()
 	}
 	return c.snapshot
-}
-
-// wake lets those go on who wait for an event.
-func (c *collection) wake() {
-	if c.changed != nil {
-		close(c.changed)
-		c.changed = nil
-	}
 }
 
 // ResourceOf returns the part of a storage key that names the resource, for

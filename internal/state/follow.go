@@ -34,34 +34,50 @@ func (f *follower) Load(l store.Load) error {
 
 func (f *follower) Apply(events []store.Event) {
 	s := (*State)(f)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.history.spans) == 0 {
-		s.wakeTrimmer() // it sleeps while there is no history
-	}
-	for i := range events {
-		s.apply(&events[i])
-	}
-	s.advance(events[len(events)-1].Rev)
-	s.keepWithinBytes()
+	s.update(func() {
+		if len(s.history.spans) == 0 {
+			s.wakeTrimmer() // it sleeps while there is no history
+		}
+		for i := range events {
+			s.apply(&events[i])
+		}
+		s.advance(events[len(events)-1].Rev)
+		s.keepWithinBytes()
+	})
 }
 
 func (f *follower) Progress(rev uint64) {
 	s := (*State)(f)
+	s.update(func() { s.advance(rev) })
+}
+
+// update makes a change with s.mu held, then lets those go on who waited for
+// it: not before, since they want the mutex.
+func (s *State) update(change func()) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.advance(rev)
+	change()
+	woken := s.woken
+	s.woken = nil
+	s.mu.Unlock()
+	for _, waiting := range woken {
+		close(waiting)
+	}
+}
+
+// wake has update close a channel that somebody may wait for, and forgets it.
+// s.mu is held.
+func (s *State) wake(waiting *chan struct{}) {
+	if *waiting != nil {
+		s.woken = append(s.woken, *waiting)
+		*waiting = nil
+	}
 }
 
 // advance makes rev what readers see. s.mu is held.
 func (s *State) advance(rev uint64) {
-	if rev <= s.rev {
-		return
-	}
-	s.rev = rev
-	if s.advanced != nil {
-		close(s.advanced)
-		s.advanced = nil
+	if rev > s.rev {
+		s.rev = rev
+		s.wake(&s.advanced)
 	}
 }
 
@@ -82,7 +98,7 @@ func (s *State) apply(e *store.Event) {
 	}
 	c.log.append(event)
 	s.history.add(e.Rev, e.Time, event.cost())
-	c.wake()
+	s.wake(&c.changed)
 }
 
 func (s *State) collection(prefix string) *collection {

@@ -22,13 +22,19 @@ type Event struct {
 // Rev returns the revision of the change.
 func (e *Event) Rev() uint64 { return e.Object.Rev }
 
-// cost is what the history holds for an event: what it replaced, and itself.
+// What an event weighs in the history beside values: itself, and for what it
+// replaced the object, its key and the attributes it was selected by.
+const (
+	eventOverhead  = 64
+	objectOverhead = 640
+)
+
+// cost is what only the history holds because of the event, in bytes.
 func (e *Event) cost() int64 {
-	const fixed = 128
 	if e.Prev == nil {
-		return fixed
+		return eventOverhead
 	}
-	return fixed + int64(len(e.Prev.Value))
+	return eventOverhead + objectOverhead + int64(len(e.Prev.Value))
 }
 
 // eventLog is a queue of events in revision order. Positions count from the

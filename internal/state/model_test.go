@@ -151,7 +151,7 @@ func TestModel(t *testing.T) {
 	run := &run{T: t, r: r, clock: stillClock{clocktesting.NewFakeClock(begin)}, keeper: newKeeper(), m: newModel()}
 	run.start()
 	defer func() { run.stop() }()
-	for step := range 400 {
+	for step := range 300 {
 		switch n := r.IntN(100); {
 		case n < 60:
 			run.commit()
@@ -189,6 +189,7 @@ func (run *run) stop() {
 
 // commit changes one to four keys.
 func (run *run) commit() {
+	run.clock.Step(time.Duration(run.r.IntN(1000)) * time.Millisecond)
 	var changes []store.Change
 	for range 1 + run.r.IntN(4) {
 		key := randomKey(run.r)
@@ -288,7 +289,7 @@ func (run *run) read() {
 
 // pass lets time pass and the history be trimmed.
 func (run *run) pass() {
-	run.clock.Step(time.Duration(run.r.IntN(40_000)) * time.Millisecond)
+	run.clock.Step(time.Duration(run.r.IntN(20_000)) * time.Millisecond)
 	floor := run.s.forgetOld()
 	old := run.clock.Now().Add(-time.Minute)
 	for _, e := range run.m.events {

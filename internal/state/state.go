@@ -29,8 +29,8 @@ type Options struct {
 	// Retention is how long an event stays in the history; default 5 minutes,
 	// which is how often kube-apiserver has etcd compacted.
 	Retention time.Duration
-	// HistoryBytes bounds the values that only the history still holds;
-	// default 64 MiB. The oldest go first.
+	// HistoryBytes bounds what only the history still holds, by estimate;
+	// default 64 MiB. The oldest goes first.
 	HistoryBytes int64
 	// CacheBytes bounds the cached encodings; default 128 MiB.
 	CacheBytes int64
@@ -59,13 +59,14 @@ type State struct {
 	store store.Store
 	cache *object.Cache
 
-	mu          sync.RWMutex
+	mu          sync.RWMutex // guards what follows
 	rev         uint64
 	floor       uint64 // exact reads and watches are possible from here on
 	collections map[string]*collection
 	history     history
 	roots       roots
-	advanced    chan struct{} // closed when rev grows; nil when nobody waits
+	advanced    chan struct{}   // closed after rev has grown; nil when nobody waits
+	woken       []chan struct{} // what update is to close
 
 	broken atomic.Pointer[error] // why the last commit failed, if the store is at fault
 

@@ -66,11 +66,24 @@ func startInMemory(t testing.TB) *State {
 // put creates or updates a key and returns the object.
 func put(t testing.TB, s *State, key, value string) *object.Object {
 	t.Helper()
+	o, err := tryPut(s, key, value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// tryPut is put for goroutines beside the test's.
+func tryPut(s *State, key, value string) (*object.Object, error) {
 	ch := store.Change{Key: key, Value: []byte(value)}
 	if o := s.Get(key); o != nil {
 		ch.If = o.Rev
 	}
-	return commit(t, s, ch)[0]
+	objects, err := s.Commit(context.Background(), ch)
+	if err != nil {
+		return nil, err
+	}
+	return objects[0], nil
 }
 
 // remove deletes a key and returns its last state.

@@ -129,31 +129,23 @@ func TestConcurrently(t *testing.T) {
 	s := startInMemory(t)
 	r := random(t)
 	const writers, watchers, commits = 4, 8, 300
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 
-	var writing, watching sync.WaitGroup
-	last := make(chan uint64, 1)
+	var working, watching sync.WaitGroup
 	for range watchers {
 		w := watch(t, s, pods, s.Rev())
 		room := 1 + r.IntN(20)
-		watching.Go(func() { replay(ctx, t, s, w, room, last) })
+		watching.Go(func() { replay(ctx, t, s, w, room) })
 	}
 	for i := range writers {
 		a, b := r.Uint64(), r.Uint64()
-		writing.Go(func() { write(ctx, t, s, rand.New(rand.NewPCG(a, b)), i, commits) })
+		working.Go(func() { write(ctx, t, s, rand.New(rand.NewPCG(a, b)), i, commits) })
 	}
-	var reading sync.WaitGroup
-	stop := make(chan struct{})
 	for range 2 {
-		reading.Go(func() {
+		working.Go(func() {
 			var before uint64
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for range commits {
 				snapshot := s.Snapshot(pods)
 				snapshot.Each(Range{}, func(o *object.Object) bool {
 					if o.Rev > snapshot.Rev {
@@ -168,10 +160,8 @@ func TestConcurrently(t *testing.T) {
 			}
 		})
 	}
-	writing.Wait()
-	close(stop)
-	reading.Wait()
-	last <- put(t, s, pods+"/ns/last", "last").Rev
+	working.Wait()
+	put(t, s, pods+"/ns/"+last, "")
 	watching.Wait()
 }
 
@@ -209,13 +199,16 @@ func write(ctx context.Context, t *testing.T, s *State, r *rand.Rand, own, commi
 	}
 }
 
-// replay applies what a cursor tells to a map until the last revision, which
-// it finds in last, and compares with a snapshot.
-func replay(ctx context.Context, t *testing.T, s *State, w *Cursor, room int, last chan uint64) {
+// last is the name of the object that is written last.
+const last = "last"
+
+// replay applies what a cursor tells to a map, up to the last object, and
+// compares with a snapshot.
+func replay(ctx context.Context, t *testing.T, s *State, w *Cursor, room int) {
 	objects := map[string]*object.Object{}
 	events := make([]Event, room)
 	var rev uint64
-	for end := ^uint64(0); rev < end; {
+	for objects[last] == nil {
 		n, err := w.Next(ctx, events)
 		if err != nil {
 			t.Error(err)
@@ -236,11 +229,6 @@ func replay(ctx context.Context, t *testing.T, s *State, w *Cursor, room int, la
 		}
 		if d := w.Delivered(); d < rev {
 			t.Errorf("delivered %d after %d was told", d, rev)
-		}
-		select {
-		case end = <-last:
-			last <- end
-		default:
 		}
 	}
 	snapshot := s.Snapshot(pods)

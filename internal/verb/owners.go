@@ -20,23 +20,24 @@ import (
 // it, so that what a plugin adds is owned by nobody.
 func (v *Verbs) own(t Target, manager string) rest.TransformFunc {
 	return func(_ context.Context, obj, live runtime.Object) (runtime.Object, error) {
-		if v.Ownership == nil {
-			return obj, nil
-		}
-		return v.Ownership(t.Version, t.Subresource).Update(live, obj, ownership.Name(manager, t.Agent)), nil
+		return v.owned(t, live, obj, manager), nil
 	}
+}
+
+func (v *Verbs) owned(t Target, live, obj runtime.Object, manager string) runtime.Object {
+	if v.Ownership == nil {
+		return obj
+	}
+	return v.Ownership(t.Version, t.Subresource).Update(live, obj, ownership.Name(manager, t.Agent))
 }
 
 // ownNew is own for an object that is being created.
 func (v *Verbs) ownNew(t Target, obj runtime.Object, manager string) (runtime.Object, error) {
-	if v.Ownership == nil {
-		return obj, nil
-	}
 	none, err := t.resource().Scheme.New(t.bodyKind())
 	if err != nil {
 		return nil, err
 	}
-	return v.own(t, manager)(nil, obj, none)
+	return v.owned(t, none, obj, manager), nil
 }
 
 // ownersOf returns obj's managed fields; none for what has no metadata.

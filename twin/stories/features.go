@@ -15,7 +15,8 @@ const Tokens = `outsider-token,outsider,outsider-uid,"readers,writers"
 // holds come first: they must be told before any other has changed it.
 func Features() []story.Story {
 	return slices.Concat(fresh(), discoveryDocuments(), health(), credentials(),
-		mediaTypes(), lists(), watches(), writes(), deletes(), refusals())
+		mediaTypes(), lists(), watches(), writes(),
+		applies(), deletes(), refusals())
 }
 
 // The objects most stories are about.

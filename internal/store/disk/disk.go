@@ -29,7 +29,7 @@ const FileName = "objects.db"
 
 // ErrInUse is wrapped by the error of Open if another store, of this process
 // or another, has the directory open.
-var ErrInUse = errors.New("another server is using it")
+var ErrInUse = errors.New("another server is using it; stop that one or choose another directory")
 
 // Options are the zero value for everyday use.
 type Options = embedded.Options
@@ -64,12 +64,13 @@ func openEngine(dir string) (e *engine, err error) {
 	if err := os.Remove(e.newPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err // left by a crash
 	}
-	if _, err := os.Stat(e.path); errors.Is(err, fs.ErrNotExist) {
-		return e, e.create()
-	} else if err != nil {
-		return nil, err
+	_, err = os.Stat(e.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = e.create()
+	} else if err == nil {
+		err = examine(e.path)
 	}
-	if err := examine(e.path); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	e.db, e.file, err = openFile(e.path, false)
@@ -78,21 +79,17 @@ func openEngine(dir string) (e *engine, err error) {
 
 // create makes an empty store. It appears under its name when it is complete.
 func (e *engine) create() error {
-	db, file, err := openFile(e.newPath(), false)
+	db, _, err := openFile(e.newPath(), false)
 	if err != nil {
 		return err
 	}
-	if err := db.Update(initialize); err != nil {
-		_ = db.Close()
+	if err := errors.Join(db.Update(initialize), db.Close()); err != nil {
 		return err
 	}
-	if err := e.replace(db, file); err != nil {
-		if e.db != nil {
-			_ = e.closeFile()
-		}
+	if err := os.Rename(e.newPath(), e.path); err != nil {
 		return err
 	}
-	return nil
+	return syncDir(filepath.Dir(e.path))
 }
 
 // openFile opens and locks a file with bbolt.
@@ -138,13 +135,4 @@ func plain(err error) error {
 		return fmt.Errorf("cannot %s %s: %w", pe.Op, filepath.Base(pe.Path), pe.Err)
 	}
 	return err
-}
-
-// syncDir makes durable which files dir has.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

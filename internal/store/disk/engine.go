@@ -46,8 +46,8 @@ type engine struct {
 	lock *os.File // on the directory
 
 	mu   sync.RWMutex // held for writing only while the file is replaced
-	db   *bbolt.DB
-	file *os.File // that of db
+	db   *bbolt.DB    // nil if the file could not be replaced
+	file *os.File     // that of db
 
 	// broken is set when bbolt has panicked, and may hold its locks for ever.
 	broken atomic.Bool
@@ -103,8 +103,8 @@ func (e *engine) update(f func(*bbolt.Tx) error) error {
 }
 
 func (e *engine) guard(f func() error) error {
-	if e.broken.Load() {
-		return errDamaged
+	if e.db == nil || e.broken.Load() {
+		return errors.New("the file was given up after an error")
 	}
 	err := guard(f)
 	if errors.Is(err, errPanic) {
@@ -222,7 +222,7 @@ func (e *engine) Append(entries []embedded.Entry) error {
 	})
 	if e.appended += len(e.buf); e.appended > releaseBytes && err == nil {
 		e.appended = 0
-		err = e.view(release)
+		_ = e.view(release) // the entries are kept, whatever becomes of this
 	}
 	if cap(e.buf) > keptBuffer {
 		e.buf = nil
@@ -291,7 +291,10 @@ func (e *engine) Close() error {
 }
 
 func (e *engine) closeFile() error {
-	if e.broken.Load() {
+	switch {
+	case e.db == nil:
+		return nil
+	case e.broken.Load():
 		return e.file.Close() // its mapping stays
 	}
 	return e.db.Close()

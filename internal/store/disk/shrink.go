@@ -27,7 +27,7 @@ func (e *engine) shrink(ctx context.Context) error {
 	if !e.mostlyFree() {
 		return nil
 	}
-	db, file, err := openFile(e.newPath(), false)
+	db, _, err := openFile(e.newPath(), false)
 	if err != nil {
 		return nil
 	}
@@ -38,12 +38,11 @@ func (e *engine) shrink(ctx context.Context) error {
 		defer e.mu.Unlock()
 		err = e.finishCopy(db, copied)
 	}
-	if err != nil {
-		_ = db.Close()
+	if err = errors.Join(err, db.Close()); err != nil {
 		_ = os.Remove(e.newPath())
 		return context.Cause(ctx)
 	}
-	return e.replace(db, file)
+	return e.swap()
 }
 
 func (e *engine) mostlyFree() bool {
@@ -68,7 +67,7 @@ func (e *engine) copyLog(ctx context.Context, db *bbolt.DB) (copied uint64, err 
 			return 0, context.Cause(ctx)
 		}
 		before := copied
-		err := e.view(func(tx *bbolt.Tx) error {
+		err := e.view(func(tx *bbolt.Tx) (err error) {
 			copied, err = copyStep(db, tx, before)
 			return err
 		})
@@ -83,14 +82,11 @@ func (e *engine) copyLog(ctx context.Context, db *bbolt.DB) (copied uint64, err 
 func (e *engine) finishCopy(db *bbolt.DB, copied uint64) error {
 	err := e.guard(func() error {
 		return e.db.View(func(tx *bbolt.Tx) error {
-			for {
-				before := copied
+			for before := uint64(1); copied != before; {
+				before = copied
 				var err error
 				if copied, err = copyStep(db, tx, before); err != nil {
 					return err
-				}
-				if copied == before {
-					break
 				}
 			}
 			return db.Update(func(to *bbolt.Tx) error {
@@ -132,21 +128,23 @@ func copyStep(db *bbolt.DB, from *bbolt.Tx, after uint64) (uint64, error) {
 	return after, err
 }
 
-// replace puts db, complete and durable under newPath, in the place of the
-// present file.
-func (e *engine) replace(db *bbolt.DB, file *os.File) error {
-	if err := os.Rename(e.newPath(), e.path); err != nil {
-		_ = db.Close()
+// swap closes the present file and goes on with the one at newPath, or with the
+// present one if that cannot be replaced.
+func (e *engine) swap() error {
+	if err := e.closeFile(); err != nil {
 		return err
 	}
-	var err error
-	if e.db != nil {
-		err = e.closeFile()
+	e.db = nil
+	err := os.Rename(e.newPath(), e.path)
+	if err != nil {
+		_ = os.Remove(e.newPath())
+	} else if err = syncDir(filepath.Dir(e.path)); err != nil {
+		// A power failure could bring the old file back, without the commits
+		// made in the new one.
+		return err
 	}
-	e.db, e.file = db, file
-	// Until this is durable a power failure could bring the old file back,
-	// without the commits made in the new one.
-	return errors.Join(err, syncDir(filepath.Dir(e.path)))
+	e.db, e.file, err = openFile(e.path, false)
+	return err
 }
 
 func (e *engine) newPath() string { return e.path + ".new" }

@@ -25,3 +25,12 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	return d, nil
 }
+
+// syncDir makes durable which files dir has.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
