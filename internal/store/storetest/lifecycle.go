@@ -246,7 +246,7 @@ func testCompactWhileCommitting(t *testing.T, f *fixture) {
 					return
 				}
 				if at = revs[0]; i%10 == 9 {
-					if revs, err = f.commit(store.Change{Key: key(w), If: at}); err != nil {
+					if _, err = f.commit(store.Change{Key: key(w), If: at}); err != nil {
 						t.Errorf("Commit: %v", err)
 						return
 					}
