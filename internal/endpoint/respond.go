@@ -62,7 +62,11 @@ func (q *query) writeObject(code int, s shape, o *object.Object) error {
 	if s.isMetadata() && s.as.Kind == "PartialObjectMetadataList" {
 		return notAcceptable("you requested PartialObjectMetadataList, but the requested object is not a list (" + hubType(v) + ")")
 	}
-	b, err := q.encoded(o, s.form(v))
+	encode := q.cache.Encoded
+	if q.info.Verb != "get" {
+		encode = q.cache.Peek
+	}
+	b, err := encode(o, s.form(v))
 	if err != nil {
 		return err
 	}
@@ -73,11 +77,6 @@ func (q *query) writeObject(code int, s shape, o *object.Object) error {
 		return nil
 	}
 	return q.writeJSON(code, s, b)
-}
-
-// encoded returns o in a form; what a dry run made is not cached.
-func (e *Endpoint) encoded(o *object.Object, form object.Form) ([]byte, error) {
-	return e.cache.Encoded(o, form)
 }
 
 // asVersion renames metadata encoded as meta.k8s.io/v1 to the version asked for.
@@ -244,7 +243,7 @@ func (q *query) writeList(s shape, list *verb.List) error {
 	items := make([][]byte, len(list.Objects))
 	form := s.form(v)
 	for i, o := range list.Objects {
-		b, err := q.encoded(o, form)
+		b, err := q.cache.Encoded(o, form)
 		if err != nil {
 			return err
 		}

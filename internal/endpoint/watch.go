@@ -190,7 +190,7 @@ func (f *framer) append(buf []byte, e *verb.WatchEvent) ([]byte, error) {
 		}
 		return f.appendHub(buf, e.Type, obj)
 	}
-	b, err := f.encoded(e.Object, f.form(f.target.Version))
+	b, err := f.cache.Encoded(e.Object, f.form(f.target.Version))
 	if err != nil {
 		return buf, err
 	}

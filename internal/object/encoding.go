@@ -75,6 +75,15 @@ func (c *Cache) Size() int64 {
 	return c.size.Load()
 }
 
+// Peek returns o in form like Encoded, but does not keep what it has to make:
+// for answers to writes, which few others will ask for.
+func (c *Cache) Peek(o *Object, form Form) ([]byte, error) {
+	if e := o.encodings.Load().find(form); e != nil {
+		return e.bytes, nil
+	}
+	return form.Encode(o)
+}
+
 // Encoded returns o in form, made now or earlier. The bytes are shared: they
 // must not be modified. They stay valid whatever the cache drops. One larger
 // than a quarter of the limit is made each time.

@@ -133,6 +133,25 @@ func TestCacheLargeEncoding(t *testing.T) {
 	check(t, c, []*Object{o})
 }
 
+func TestPeekKeepsNothing(t *testing.T) {
+	c := NewCache(10_000)
+	o, f := &Object{Rev: 1}, &form{size: 10}
+	peek := func(calls int64) {
+		t.Helper()
+		if b, err := c.Peek(o, f); err != nil || !bytes.Equal(b, f.of(o)) || f.calls.Load() != calls {
+			t.Errorf("%q, %v after %d calls, want %d", b, err, f.calls.Load(), calls)
+		}
+	}
+	peek(1)
+	peek(2)
+	if c.Size() != 0 {
+		t.Errorf("size %d, want 0", c.Size())
+	}
+	encode(t, c, o, f)
+	peek(3) // finds what a reader has left
+	check(t, c, []*Object{o})
+}
+
 func TestNoCache(t *testing.T) {
 	for _, c := range []*Cache{nil, NewCache(0)} {
 		o, f := &Object{Rev: 1}, &form{size: 10}

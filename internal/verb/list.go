@@ -9,6 +9,7 @@ import (
 	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apiserver/pkg/storage"
 
 	"github.com/knarr-io/knarr/internal/object"
@@ -45,18 +46,21 @@ func (v *Verbs) List(ctx context.Context, t Target, opts *metainternalversion.Li
 	return sel.page(t, snapshot, from, opts)
 }
 
-// selection is which objects of a resource a request is about.
-type selection struct {
+// chosen is which objects of a resource a request is about.
+type chosen struct {
 	namespace, name string // empty for all
 	label           labels.Selector
 	field           fields.Selector
 	by              object.Selector
+	// inside tells that more than an object's name and namespace counts, so
+	// that one has to look inside.
+	inside bool
 }
 
-// selection reads it from a request. Selectors by name or namespace narrow
+// selection reads them from a request. Selectors by name or namespace narrow
 // what is looked at, as upstream's do.
-func (t Target) selection(opts *metainternalversion.ListOptions) selection {
-	s := selection{namespace: t.keyNamespace(), label: opts.LabelSelector, field: opts.FieldSelector, by: t.resource().Selector()}
+func (t Target) selection(opts *metainternalversion.ListOptions) chosen {
+	s := chosen{namespace: t.keyNamespace(), label: opts.LabelSelector, field: opts.FieldSelector, by: t.resource().Selector()}
 	if s.label == nil {
 		s.label = labels.Everything()
 	}
@@ -67,18 +71,25 @@ func (t Target) selection(opts *metainternalversion.ListOptions) selection {
 		s.namespace, _ = s.field.RequiresExactMatch("metadata.namespace")
 	}
 	s.name, _ = s.field.RequiresExactMatch("metadata.name")
+	s.inside = !s.label.Empty()
+	for _, r := range s.field.Requirements() {
+		byName := r.Field == "metadata.name" && r.Value == s.name || r.Field == "metadata.namespace" && r.Value == s.namespace
+		if r.Operator == selection.NotEquals || r.Value == "" || !byName {
+			s.inside = true
+		}
+	}
 	return s
 }
 
-func (s *selection) everything() bool { return s.label.Empty() && s.field.Empty() }
+func (s *chosen) everything() bool { return s.label.Empty() && s.field.Empty() }
 
 // matches reports whether o is selected. An object that cannot be read is an
 // error, unless everything is selected.
-func (s *selection) matches(o *object.Object) (bool, error) {
+func (s *chosen) matches(o *object.Object) (bool, error) {
 	if s.namespace != "" && o.Namespace != s.namespace || s.name != "" && o.Name != s.name {
 		return false, nil
 	}
-	if s.everything() {
+	if !s.inside {
 		return true, nil
 	}
 	a, err := o.Attributes(s.by)
@@ -90,7 +101,7 @@ func (s *selection) matches(o *object.Object) (bool, error) {
 
 // listSnapshot returns the snapshot that a list reads, and the key after
 // which it goes on, relative to the keys that are listed.
-func (v *Verbs) listSnapshot(ctx context.Context, t Target, sel selection, opts *metainternalversion.ListOptions) (state.Snapshot, string, error) {
+func (v *Verbs) listSnapshot(ctx context.Context, t Target, sel chosen, opts *metainternalversion.ListOptions) (state.Snapshot, string, error) {
 	prefix := t.resource().Storage.Prefix
 	keyPrefix := prefix + "/"
 	if sel.namespace != "" {
@@ -142,7 +153,7 @@ func listExpiredError(keyPrefix, from string, opts *metainternalversion.ListOpti
 }
 
 // page selects from the snapshot what opts ask for.
-func (s *selection) page(t Target, snapshot state.Snapshot, from string, opts *metainternalversion.ListOptions) (*List, error) {
+func (s *chosen) page(t Target, snapshot state.Snapshot, from string, opts *metainternalversion.ListOptions) (*List, error) {
 	list := &List{Rev: snapshot.Rev}
 	if s.name != "" && (s.namespace != "" || !t.resource().Namespaced) {
 		return list, s.single(list, snapshot)
@@ -187,7 +198,7 @@ func (s *selection) page(t Target, snapshot state.Snapshot, from string, opts *m
 }
 
 // single is the page of a selection that names one object.
-func (s *selection) single(list *List, snapshot state.Snapshot) error {
+func (s *chosen) single(list *List, snapshot state.Snapshot) error {
 	o := snapshot.Get(s.namespace, s.name)
 	if o == nil {
 		return nil

@@ -41,7 +41,7 @@ type WatchEvent struct {
 type Watch struct {
 	state  *state.State
 	prefix string
-	sel    selection
+	sel    chosen
 	// since is where the cursor begins; there is none before the first wait.
 	since  uint64
 	cursor *state.Cursor
