@@ -18,7 +18,7 @@ lint:
 # Both build kube-apiserver and etcd first, which takes a quarter of an hour
 # on a small machine, once.
 bench: build
-	cd bench && go run .
+	cd bench && go run . -results RESULTS.md
 
 twin: build
 	cd twin && go run .
