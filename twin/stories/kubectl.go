@@ -44,9 +44,9 @@ func Kubectl(release string, command ...string) []story.Story {
 		{Name: name("configmaps"), Tell: func(s *story.Session) {
 			k := program{s, command}
 			manifest := "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: v\n"
-			k.feed(manifest, "create", "-f", "-", "--validate=false")
-			k.feed(manifest, "create", "-f", "-", "--validate=false", "--dry-run=server")
-			k.feed(manifest+"  more: x\n", "replace", "-f", "-", "--validate=false")
+			k.feed(manifest, "create", "-f", "-")
+			k.feed(manifest, "create", "-f", "-", "--dry-run=server")
+			k.feed(manifest+"  more: x\n", "replace", "-f", "-")
 			k.run("create", "configmap", "b", "--from-literal=k=v")
 			k.run("create", "configmap", "c", "--from-literal=k=v", "--dry-run=server", "-o", "yaml")
 			k.run("get", "configmaps,secrets")
