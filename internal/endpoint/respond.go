@@ -262,9 +262,9 @@ func (q *query) writeProtobufList(s shape, gvk schema.GroupVersionKind, meta *me
 	if err != nil {
 		return err
 	}
-	size := 1 + uvarintLen(len(m)) + len(m)
+	size := 1 + kind.UvarintLen(len(m)) + len(m)
 	for _, b := range items {
-		size += 1 + uvarintLen(len(b)) + len(b)
+		size += 1 + kind.UvarintLen(len(b)) + len(b)
 	}
 	head := kind.AppendEnvelopeHead(make([]byte, 0, 512), gvk, size)
 	tail := kind.AppendEnvelopeTail(nil)
@@ -280,14 +280,6 @@ func (q *query) writeProtobufList(s shape, gvk schema.GroupVersionKind, meta *me
 	out.write(tail)
 	out.flush()
 	return nil
-}
-
-func uvarintLen(n int) int {
-	size := 1
-	for ; n >= 0x80; n >>= 7 {
-		size++
-	}
-	return size
 }
 
 // writeJSONList writes head, items joined by commas, tail. Items of native

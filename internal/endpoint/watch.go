@@ -310,8 +310,8 @@ func (f *framer) frame(buf []byte, t watch.EventType, object []byte) ([]byte, er
 // appendProtobufFrame appends a big-endian length and a bare WatchEvent
 // { type = 1, object = 2 { raw = 1 } }; only the object in it has an envelope.
 func appendProtobufFrame(buf []byte, t watch.EventType, object []byte) []byte {
-	inner := 1 + uvarintLen(len(object)) + len(object)
-	size := 1 + uvarintLen(len(t)) + len(t) + 1 + uvarintLen(inner) + inner
+	inner := 1 + kind.UvarintLen(len(object)) + len(object)
+	size := 1 + kind.UvarintLen(len(t)) + len(t) + 1 + kind.UvarintLen(inner) + inner
 	buf = binary.BigEndian.AppendUint32(buf, uint32(size))
 	buf = append(binary.AppendUvarint(append(buf, 0x0a), uint64(len(t))), t...)
 	buf = binary.AppendUvarint(append(buf, 0x12), uint64(inner))

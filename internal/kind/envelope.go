@@ -28,7 +28,7 @@ func AppendEnvelopeHead(b []byte, gvk schema.GroupVersionKind, size int) []byte 
 	// runtime.Unknown { typeMeta = 1 { apiVersion = 1, kind = 2 }, raw = 2,
 	// contentEncoding = 3, contentType = 4 }; all are written, even if empty.
 	apiVersion, kind := gvk.GroupVersion().String(), gvk.Kind
-	typeMeta := 2 + uvarintLen(len(apiVersion)) + len(apiVersion) + uvarintLen(len(kind)) + len(kind)
+	typeMeta := 2 + UvarintLen(len(apiVersion)) + len(apiVersion) + UvarintLen(len(kind)) + len(kind)
 	b = append(b, envelopePrefix...)
 	b = appendLength(b, 0x0a, typeMeta)
 	b = append(appendLength(b, 0x0a, len(apiVersion)), apiVersion...)
@@ -43,7 +43,8 @@ func appendLength(b []byte, tag byte, n int) []byte {
 	return binary.AppendUvarint(append(b, tag), uint64(n))
 }
 
-func uvarintLen(n int) int {
+// UvarintLen returns how many bytes the length n of a field takes in protobuf.
+func UvarintLen(n int) int {
 	size := 1
 	for ; n >= 0x80; n >>= 7 {
 		size++
