@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -72,10 +73,16 @@ func TestInformerAcrossRestart(t *testing.T) {
 	seen := &record{events: map[string][]string{}, last: map[string]uint64{}}
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace("default"))
 	informer := factory.Core().V1().ConfigMaps().Informer()
-	if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { seen.add("add", obj) },
-		UpdateFunc: func(_, obj any) { seen.add("update", obj) },
-		DeleteFunc: func(obj any) { seen.add("delete", obj) },
+	if _, err := informer.AddEventHandler(cache.FilteringResourceEventHandler{
+		FilterFunc: func(obj any) bool { // the namespace has a ConfigMap of its own
+			m, ok := obj.(metav1.Object)
+			return !ok || strings.HasPrefix(m.GetName(), "story-")
+		},
+		Handler: cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(obj any) { seen.add("add", obj) },
+			UpdateFunc: func(_, obj any) { seen.add("update", obj) },
+			DeleteFunc: func(obj any) { seen.add("delete", obj) },
+		},
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ package knarr
 import (
 	"net"
 	"time"
+
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
 
 // StoreKind is where objects are kept.
@@ -57,9 +59,40 @@ type Options struct {
 	// TokenAuthFile is a file of static bearer tokens.
 	TokenAuthFile string
 
+	// ServiceAccountIssuers are the names that tokens of service accounts are
+	// accepted from; the first issues them. Default
+	// https://kubernetes.default.svc.cluster.local.
+	ServiceAccountIssuers []string
+	// ServiceAccountSigningKeyFile is the private key that tokens are signed
+	// with, if it is not to be made; a made one is kept with the certificates.
+	ServiceAccountSigningKeyFile string
+	// ServiceAccountKeyFiles have further keys that tokens may have been signed
+	// with.
+	ServiceAccountKeyFiles []string
+	// ServiceAccountJWKSURI is where others get the keys to verify tokens;
+	// default this server.
+	ServiceAccountJWKSURI string
+	// ServiceAccountMaxTokenExpiration is how long a token is valid at most; 0
+	// leaves it to who asks for one.
+	ServiceAccountMaxTokenExpiration time.Duration
+	// ServiceAccountExtendTokenExpiration has the tokens that pods get by
+	// themselves last a year; nil means true.
+	ServiceAccountExtendTokenExpiration *bool
+	// APIAudiences are the names of this API that tokens may be for; default
+	// ServiceAccountIssuers.
+	APIAudiences []string
+
+	// Controllers tells which of kube-controller-manager's controllers run, by
+	// the names they have there: "*" is all there are, "-name" all but that
+	// one, "name" only that. Nil means "*".
+	Controllers []string
+
 	// ServiceClusterIPRange is the network of Services' addresses; default
-	// 10.0.0.0/24.
+	// 10.0.0.0/24. Two, one of IPv4 and one of IPv6, are divided by a comma:
+	// Services are of the first family unless they say otherwise.
 	ServiceClusterIPRange string
+	// ServiceNodePortRange is the node ports of Services; default 30000-32767.
+	ServiceNodePortRange utilnet.PortRange
 	// RuntimeConfig switches API versions and resources on and off.
 	RuntimeConfig map[string]string
 	// EventTTL is how long events are kept; default an hour.

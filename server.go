@@ -21,15 +21,19 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	apidiscovery "k8s.io/apiserver/pkg/endpoints/discovery"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
-	api "k8s.io/kubernetes/pkg/apis/core"
+	"k8s.io/utils/clock"
 
 	"github.com/knarr-io/knarr/internal/admission"
 	"github.com/knarr-io/knarr/internal/auth/authn"
 	"github.com/knarr-io/knarr/internal/auth/authz"
 	"github.com/knarr-io/knarr/internal/bootstrap"
+	"github.com/knarr-io/knarr/internal/componentstatus"
+	"github.com/knarr-io/knarr/internal/controller"
+	"github.com/knarr-io/knarr/internal/controller/everynamespace"
 	"github.com/knarr-io/knarr/internal/discovery"
 	"github.com/knarr-io/knarr/internal/endpoint"
 	"github.com/knarr-io/knarr/internal/health"
@@ -39,8 +43,10 @@ import (
 	"github.com/knarr-io/knarr/internal/openapi"
 	"github.com/knarr-io/knarr/internal/ownership"
 	"github.com/knarr-io/knarr/internal/pki"
+	"github.com/knarr-io/knarr/internal/pods"
 	"github.com/knarr-io/knarr/internal/process"
 	"github.com/knarr-io/knarr/internal/service"
+	"github.com/knarr-io/knarr/internal/serviceaccount"
 	"github.com/knarr-io/knarr/internal/state"
 	"github.com/knarr-io/knarr/internal/store"
 	"github.com/knarr-io/knarr/internal/store/disk"
@@ -57,6 +63,8 @@ type Server struct {
 	http     *http.Server
 	health   *health.Handler
 	state    *state.State
+	// authorizer decides who may do what.
+	authorizer authorizer.Authorizer
 
 	requests *gate
 	stopping chan struct{} // closed when watches are to end
@@ -108,6 +116,12 @@ func (o *Options) complete() error {
 	case o.SecurePort < 0 || o.SecurePort > 65535:
 		return fmt.Errorf("port %d is not between 0 and 65535", o.SecurePort)
 	}
+	if _, err := o.tokenSettings(); err != nil {
+		return err
+	}
+	if _, err := controller.Enable(o.Controllers); err != nil {
+		return err
+	}
 	if o.BindAddress == nil {
 		o.BindAddress = net.IPv4(127, 0, 0, 1)
 	}
@@ -124,11 +138,11 @@ func (o *Options) complete() error {
 // start brings the server up. What it has opened is in s, also when it fails.
 func (s *Server) start(ctx context.Context) error {
 	o := &s.options
-	ips, err := netip.ParsePrefix(o.ServiceClusterIPRange)
+	ranges, err := o.serviceRanges()
 	if err != nil {
-		return fmt.Errorf("service-cluster-ip-range %q is not a network such as 10.0.0.0/24", o.ServiceClusterIPRange)
+		return err
 	}
-	ips = ips.Masked()
+	ips := ranges[0]
 	if s.listener, err = listen(o.BindAddress, o.SecurePort); err != nil {
 		return err
 	}
@@ -145,11 +159,16 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.access = kubeconfig.Access{Server: s.URL(), CA: certs.trust, Cert: certs.bundle.Admin.CertPEM, Key: certs.bundle.Admin.KeyPEM}
-	catalogue, err := native.Catalogue(native.Options{RuntimeConfig: o.RuntimeConfig, EventTTL: o.EventTTL, IPFamily: family(ips)})
+	s.authorizer = authz.New()
+	rules := &namespaces{state: s.state}
+	catalogue, err := native.Catalogue(native.Options{
+		RuntimeConfig: o.RuntimeConfig, EventTTL: o.EventTTL, IPFamily: family(ips), Authorizer: s.authorizer, Namespaces: rules,
+	})
 	if err != nil {
 		return err
 	}
-	verbs, err := s.prepare(ctx, catalogue, certs, ips)
+	rules.catalogue = catalogue
+	verbs, err := s.prepare(ctx, catalogue, certs, ranges)
 	if err != nil {
 		return err
 	}
@@ -199,22 +218,23 @@ type certificates struct {
 	// trust is what clients verify the server with, clientCAs what it
 	// verifies them with; both PEM.
 	trust, clientCAs []byte
+	// issuer issues tokens to service accounts.
+	issuer *serviceaccount.Issuer
 }
 
 func loadCertificates(o *Options, service net.IP) (*certificates, error) {
 	c := &certificates{}
 	hosts := pki.Options{Hosts: pki.Hosts(o.BindAddress, service)}
-	dir := o.CertDir
-	if dir == "" && o.DataDir != "" {
-		dir = filepath.Join(o.DataDir, "pki")
-	}
 	var err error
-	if dir == "" {
+	if dir := o.pkiDir(); dir == "" {
 		c.bundle, err = pki.New(hosts)
 	} else {
 		c.bundle, err = pki.Load(dir, hosts)
 	}
 	if err != nil {
+		return nil, err
+	}
+	if c.issuer, err = newIssuer(o); err != nil {
 		return nil, err
 	}
 	c.serving, c.trust, c.clientCAs = c.bundle.Serving, c.bundle.CA.CertPEM(), c.bundle.CA.CertPEM()
@@ -235,43 +255,55 @@ func loadCertificates(o *Options, service net.IP) (*certificates, error) {
 }
 
 // prepare makes the verbs and the objects that every server holds.
-func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, certs *certificates, ips netip.Prefix) (*verb.Verbs, error) {
+func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, certs *certificates, ranges []netip.Prefix) (*verb.Verbs, error) {
 	managers := new(ownership.Managers)
-	ready := false
-	companions := map[schema.GroupResource]verb.Companion{
-		service.Resource: service.New(s.state, catalogue, service.Options{
-			Family: api.IPFamily(family(ips)),
-			Own: func(v *kind.Version, address runtime.Object) (runtime.Object, error) {
-				if !ready {
-					return address, nil
-				}
-				return managers.For(v, nil).Update(v.Resource.New(), address, "kube-apiserver"), nil
-			},
-		}),
+	owned := func(v *kind.Version, obj runtime.Object, manager string) runtime.Object {
+		return managers.For(v, nil).Update(v.Resource.New(), obj, manager)
 	}
-	// The server's own objects are written without owners: making the schemas,
-	// which owners need, would take longer than all else at start.
-	own := &verb.Verbs{State: s.state, Companions: companions}
+	enabled, err := controller.Enable(s.options.Controllers)
+	if err != nil {
+		return nil, err
+	}
+	content := everynamespace.New(s.state, catalogue, everynamespace.Options{Enabled: enabled, RootCA: certs.trust, Own: owned})
+	allocator := service.New(s.state, catalogue, service.Options{
+		Families:  families(ranges),
+		NodePorts: s.options.ServiceNodePortRange,
+		Own: func(v *kind.Version, address runtime.Object) (runtime.Object, error) {
+			return owned(v, address, "kube-apiserver"), nil
+		},
+	})
+	companions := map[schema.GroupResource]verb.Companion{
+		everynamespace.Resource: content,
+		service.Resource:        allocator,
+	}
+	own := &verb.Verbs{State: s.state, Companions: companions, Ownership: managers.For}
 	first := bootstrap.Options{
-		ServiceRange: ips,
-		BindAddress:  s.options.BindAddress,
-		Port:         s.port(),
-		ClientCA:     certs.clientCAs,
+		ServiceRanges:         ranges,
+		ServiceCIDRController: enabled[controller.ServiceCIDRs],
+		BindAddress:           s.options.BindAddress,
+		Port:                  s.port(),
+		ClientCA:              certs.clientCAs,
 	}
 	if err := bootstrap.Run(ctx, own, catalogue, first); err != nil {
 		return nil, fmt.Errorf("preparing the first objects: %w", err)
 	}
-	ready = true
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
 	s.background.Go(func() { bootstrap.KeepIdentity(background, own, catalogue, first) })
-	return &verb.Verbs{
+	verbs := &verb.Verbs{
 		State:      s.state,
 		Admission:  admission.New(s.state, func() *kind.Catalogue { return catalogue }),
-		Authorizer: authz.New(),
+		Authorizer: s.authorizer,
 		Ownership:  managers.For,
 		Companions: companions,
-	}, nil
+	}
+	verbs.Actions = pods.Actions(verbs, func() *kind.Catalogue { return catalogue })
+	verbs.Actions[serviceaccount.Key] = serviceaccount.NewTokenRequests(certs.issuer, tokenObjects(verbs, catalogue), verbs.Authorizer)
+	verbs.Computed = map[schema.GroupResource]verb.Computed{componentstatus.Resource: componentstatus.New(s.state.Err)}
+	s.background.Go(func() { content.Run(background, verbs) })
+	s.background.Go(func() { bootstrap.KeepFlowControl(background, verbs, catalogue, clock.RealClock{}) })
+	s.keepServices(background, verbs, catalogue, allocator, first)
+	return verbs, nil
 }
 
 // family is that of a network.
@@ -284,7 +316,12 @@ func family(p netip.Prefix) corev1.IPFamily {
 
 // handler puts the HTTP side together.
 func (s *Server) handler(catalogue *kind.Catalogue, verbs *verb.Verbs, certs *certificates, ips netip.Prefix) (http.Handler, error) {
-	who, err := authn.New(authn.Options{ClientCAs: certs.clients, TokenFile: s.options.TokenAuthFile, Anonymous: true})
+	issuer, objects := certs.issuer, tokenObjects(verbs, catalogue)
+	who, err := authn.New(authn.Options{
+		ClientCAs: certs.clients, TokenFile: s.options.TokenAuthFile, Anonymous: true,
+		ServiceAccounts: &authn.ServiceAccounts{Issuers: issuer.Issuers, Keys: issuer.PublicKeys, Objects: objects, Secrets: objects},
+		APIAudiences:    issuer.Audiences(),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -292,15 +329,17 @@ func (s *Server) handler(catalogue *kind.Catalogue, verbs *verb.Verbs, certs *ce
 		Name: "etcd", On: health.All, Check: func(*http.Request) error { return s.state.Err() },
 	})
 	current := func() *kind.Catalogue { return catalogue }
-	description := openapi.New(openapi.Options{Catalogue: current, Version: version.Info()})
+	documents := issuerDocuments(issuer, s.address())
+	description := openapi.New(openapi.Options{Catalogue: current, Version: version.Info(), Issuer: documents != nil})
 	about := discovery.New(discovery.Options{
 		Catalogue: current, Version: version.Info(),
 		Paths:     func() []string { return append(s.health.Paths(), description.Paths()...) },
 		Addresses: s.addresses(ips),
+		Issuer:    documents,
 	})
 	return endpoint.New(endpoint.Options{
 		Verbs: verbs, Catalogue: current,
-		Authenticator: who, Authorizer: verbs.Authorizer,
+		Authenticator: who, Authorizer: verbs.Authorizer, APIAudiences: issuer.Audiences(),
 		Others:              []endpoint.Mux{s.health, about, description},
 		RequestTimeout:      s.options.RequestTimeout,
 		MinRequestTimeout:   s.options.MinRequestTimeout,
@@ -317,7 +356,7 @@ func (s *Server) addresses(ips netip.Prefix) apidiscovery.Addresses {
 		IPRange: net.IPNet{IP: ips.Addr().AsSlice(), Mask: net.CIDRMask(ips.Bits(), ips.Addr().BitLen())},
 		Address: net.JoinHostPort(ips.Addr().Next().String(), "443"),
 	}
-	return apidiscovery.DefaultAddresses{DefaultAddress: strings.TrimPrefix(s.URL(), "https://"), CIDRRules: []apidiscovery.CIDRRule{inside}}
+	return apidiscovery.DefaultAddresses{DefaultAddress: s.address(), CIDRRules: []apidiscovery.CIDRRule{inside}}
 }
 
 // serve begins to accept connections.
@@ -364,6 +403,9 @@ func (s *Server) URL() string {
 	}
 	return "https://" + net.JoinHostPort(ip.String(), strconv.Itoa(s.port()))
 }
+
+// address is where the server is reached: host and port.
+func (s *Server) address() string { return strings.TrimPrefix(s.URL(), "https://") }
 
 // ClientConfig returns a new configuration for client-go, as a member of
 // system:masters, who may do everything. It does not hold requests back as

@@ -19,6 +19,7 @@ import (
 
 	"github.com/knarr-io/knarr/twin/compare"
 	"github.com/knarr-io/knarr/twin/peer"
+	"github.com/knarr-io/knarr/twin/sample"
 	"github.com/knarr-io/knarr/twin/stories"
 	"github.com/knarr-io/knarr/twin/story"
 )
@@ -44,6 +45,9 @@ type flags struct {
 	verbose bool
 	lines   int
 	keep    string
+	logs    string
+	servers []string // flags for both servers
+	fuzz    fuzzFlags
 }
 
 func parse(arguments []string) (flags, error) {
@@ -58,13 +62,27 @@ func parse(arguments []string) (flags, error) {
 	set.BoolVar(&f.verbose, "v", false, "show known differences too, and the stories that are equal")
 	set.IntVar(&f.lines, "lines", 60, "show this many lines of one request's difference at most, 0 for all")
 	set.StringVar(&f.keep, "transcripts", "", "write what the first server said into files below this directory")
+	runtimeConfig := set.String("runtime-config", "", "start both servers with this --runtime-config (api/all=true, to have all kinds)")
+	gates := set.String("feature-gates", "", "start both servers with these --feature-gates")
+	set.StringVar(&f.logs, "logs", "", "keep the servers' logs in this directory")
+	set.DurationVar(&f.fuzz.time, "fuzz", 0, "tell made-up stories instead, for so long")
+	set.Uint64Var(&f.fuzz.seed, "seed", 1, "make up the stories of this seed")
+	set.Int64Var(&f.fuzz.only, "case", -1, "tell only the made-up story of this number")
+	set.IntVar(&f.fuzz.stop, "stop", 20, "make up no more stories after so many different differences")
+	set.IntVar(&f.fuzz.parallel, "parallel", 2, "tell so many made-up stories at a time")
 	if err := set.Parse(arguments); err != nil {
 		return f, err
 	}
 	if *ignore != "" {
 		f.ignore = strings.Split(*ignore, ",")
 	}
-	f.all = *run == "" && *ignore == ""
+	if *runtimeConfig != "" {
+		f.servers = append(f.servers, "--runtime-config="+*runtimeConfig)
+	}
+	if *gates != "" {
+		f.servers = append(f.servers, "--feature-gates="+*gates)
+	}
+	f.all = *run == "" && *ignore == "" && f.servers == nil
 	if f.self {
 		f.knarr = "not needed"
 	}
@@ -95,21 +113,30 @@ func run(ctx context.Context, arguments []string) error {
 		return err
 	}
 	defer stop()
-	told, err := collect(ctx, f, binaries, first)
-	if err != nil {
-		return err
-	}
 	pair, err := compare.New(first, second, known)
 	if err != nil {
 		return err
 	}
 	pair.Ignore = f.ignore
+	if f.fuzz.on() {
+		return fuzzing(ctx, f, os.Stdout, pair, first)
+	}
+	told, err := collect(ctx, f, binaries, first)
+	if err != nil {
+		return err
+	}
 	report := newReport(os.Stdout, f.verbose, f.lines)
 	for _, s := range told {
 		began := time.Now()
 		result, err := pair.Tell(ctx, s)
 		if err != nil {
 			return err
+		}
+		if !result.Explained() { // a port or an address may have been given twice by chance
+			report.again(result)
+			if result, err = pair.Tell(ctx, s); err != nil {
+				return err
+			}
 		}
 		report.add(result, time.Since(began))
 		if f.keep != "" {
@@ -123,7 +150,23 @@ func run(ctx context.Context, arguments []string) error {
 
 // collect returns the stories that are to be told.
 func collect(ctx context.Context, f flags, binaries peer.Binaries, reference compare.Side) ([]story.Story, error) {
-	kinds, err := stories.Kinds(ctx, reference.Config)
+	resources, err := sample.Discover(ctx, reference.Config)
+	if err != nil {
+		return nil, err
+	}
+	kinds, err := stories.Kinds(resources)
+	if err != nil {
+		return nil, err
+	}
+	bad, err := stories.Bad(resources)
+	if err != nil {
+		return nil, err
+	}
+	full, err := sample.FindFull(ctx, filepath.Join(f.root, "twin"))
+	if err != nil {
+		return nil, err
+	}
+	fields, err := stories.Fields(resources, full)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +175,7 @@ func collect(ctx context.Context, f flags, binaries peer.Binaries, reference com
 		return nil, err
 	}
 	var told []story.Story
-	for _, s := range slices.Concat(stories.Features(), kinds, kubectl) {
+	for _, s := range slices.Concat(stories.Features(), kinds, stories.Subresources(resources), fields, bad, kubectl) {
 		if f.run.MatchString(s.Name) {
 			told = append(told, s)
 		}

@@ -20,6 +20,7 @@ type report struct {
 	stories, equal, explained int
 	requests, differing       int
 	unexpected                []string // names of stories
+	repeated                  []string // names of stories that were told a second time
 }
 
 func newReport(out io.Writer, verbose bool, lines int) *report {
@@ -49,6 +50,14 @@ func (r *report) add(result compare.Result, took time.Duration) {
 	}
 }
 
+// again notes that a story differed, is told a second time, and counts as it goes then.
+func (r *report) again(first compare.Result) {
+	r.repeated = append(r.repeated, first.Story)
+	if r.verbose {
+		fmt.Fprintf(r.out, "again   %s (%d differences the first time)\n", first.Story, len(first.Differences))
+	}
+}
+
 func (r *report) difference(d compare.Difference) {
 	if len(d.Unexplained) == 0 && !r.verbose {
 		return
@@ -57,20 +66,45 @@ func (r *report) difference(d compare.Difference) {
 	for _, reason := range d.Reasons {
 		fmt.Fprintf(r.out, "    known: %s\n", reason)
 	}
-	shown := 0
-	for line := range strings.Lines(d.Diff) {
-		if shown++; shown > r.lines && r.lines > 0 {
-			fmt.Fprintf(r.out, "    ... and %d more lines (-lines 0 shows all)\n", strings.Count(d.Diff, "\n")-r.lines)
+	if len(d.Sent) > 0 {
+		fmt.Fprintf(r.out, "    sent: %s\n", printable(string(d.Sent)))
+	}
+	lines := strings.Split(strings.TrimSuffix(d.Diff, "\n"), "\n")
+	for i, line := range lines {
+		if i >= r.lines && r.lines > 0 {
+			fmt.Fprintf(r.out, "    ... and %d more lines (-lines 0 shows all)\n", len(lines)-i)
 			break
 		}
-		fmt.Fprintf(r.out, "    %s\n", printable(strings.TrimSuffix(line, "\n")))
+		other := ""
+		if strings.HasPrefix(line, "-") && i+1 < len(lines) {
+			other = lines[i+1]
+		} else if strings.HasPrefix(line, "+") && i > 0 {
+			other = lines[i-1]
+		}
+		fmt.Fprintf(r.out, "    %s\n", printable(fromDifference(line, other)))
 	}
 	fmt.Fprintln(r.out)
 }
 
+// fromDifference is the line without most of what it has in common with the other's
+// beginning, if it is too long to be shown whole.
+func fromDifference(line, other string) string {
+	const context = 80
+	same := 1
+	for same < len(line) && same < len(other) && line[same] == other[same] {
+		same++
+	}
+	if len(line) <= longest || same <= 2*context {
+		return line
+	}
+	return line[:context] + " ... " + line[same-context:]
+}
+
+// longest is how much of a line is shown.
+const longest = 400
+
 // printable shows what a terminal would not as escapes, and cuts long lines.
 func printable(line string) string {
-	const longest = 400
 	line = strings.ToValidUTF8(line, "\uFFFD")
 	line = strings.Map(func(c rune) rune {
 		if unicode.IsPrint(c) || c == '\t' {
@@ -91,6 +125,10 @@ func (r *report) finish(known []*compare.Known, all bool) error {
 	fmt.Fprintf(r.out, "|---|---|---|---|---|---|\n")
 	fmt.Fprintf(r.out, "| %d | %d | %d | %d | %d | %d |\n",
 		r.stories, r.equal, r.explained, len(r.unexpected), r.requests, r.differing)
+
+	if len(r.repeated) > 0 {
+		fmt.Fprintf(r.out, "\ntold a second time since they differed the first: %s\n", strings.Join(r.repeated, ", "))
+	}
 
 	var errs []error
 	if len(known) > 0 {

@@ -27,6 +27,9 @@ func startBoth(ctx context.Context, f flags, binaries peer.Binaries) (first, sec
 		for _, s := range servers {
 			s.Stop()
 		}
+		if f.logs != "" {
+			keepLogs(dir, f.logs)
+		}
 		os.RemoveAll(dir)
 	}
 	starters := []peer.Starter{peer.StartKubeAPIServer, peer.StartKnarr}
@@ -39,7 +42,7 @@ func startBoth(ctx context.Context, f flags, binaries peer.Binaries) (first, sec
 			break
 		}
 		var server *peer.Server
-		if server, err = starter(ctx, binaries, peer.Options{Dir: own, Tokens: stories.Tokens}); err != nil {
+		if server, err = starter(ctx, binaries, peer.Options{Dir: own, Tokens: stories.Tokens, Flags: f.servers}); err != nil {
 			break
 		}
 		servers = append(servers, server)
@@ -69,4 +72,21 @@ func side(s *peer.Server, dir string, number int) (compare.Side, error) {
 		Kubeconfig: kubeconfig,
 		Addresses:  []string{peer.AdvertiseAddress},
 	}, peer.WriteKubeconfig(s.Config, kubeconfig)
+}
+
+// keepLogs copies the servers' logs, numbered as the servers are.
+func keepLogs(dir, to string) {
+	logs, _ := filepath.Glob(filepath.Join(dir, "*", "*.log")) // the pattern is well formed
+	for _, path := range logs {
+		content, err := os.ReadFile(path)
+		if err == nil {
+			err = os.MkdirAll(to, 0o755)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, filepath.Base(filepath.Dir(path))+"-"+filepath.Base(path)), content, 0o644)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "twin: the log is lost:", err)
+		}
+	}
 }

@@ -24,9 +24,14 @@ import (
 
 // Options says what the objects tell about the server.
 type Options struct {
-	// ServiceRange is the network of Services' addresses, masked. The
-	// kubernetes Service gets the first.
-	ServiceRange netip.Prefix
+	// ServiceRanges are the networks of Services' addresses, masked: one, or
+	// one of each family. The kubernetes Service gets the first address of the
+	// first.
+	ServiceRanges []netip.Prefix
+	// ServiceCIDRController says that the controller of that name runs in this
+	// server. The first ServiceCIDR is made as it leaves one, so that it has
+	// nothing to do at start.
+	ServiceCIDRController bool
 	// AdvertiseAddress is where others reach the server. If it is nil, it
 	// follows from BindAddress, or is an address of this machine, as upstream
 	// chooses it; if there is none, the server has no Endpoints.
@@ -43,9 +48,21 @@ type Options struct {
 // all are there, or the first error; it may be run again then, and at every
 // start.
 func Run(ctx context.Context, verbs *verb.Verbs, catalogue *kind.Catalogue, o Options) error {
+	r := &run{verbs: verbs, catalogue: catalogue, options: o}
+	return r.all(ctx,
+		r.clusterRoles, r.clusterRoleBindings, r.roles, r.roleBindings,
+		r.foundFlowSchemas, r.priorityLevels, r.apiServices,
+		r.systemNamespaces, r.kubernetesObjects,
+		r.clientAuthorities, r.legacyTokenTracking, r.priorityClasses,
+	)
+}
+
+// all runs parts and what they have to write, and returns when all is done, or
+// the first error.
+func (r *run) all(ctx context.Context, all ...func() error) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	r := &run{ctx: ctx, verbs: verbs, catalogue: catalogue, options: o, writes: make(chan func() error)}
+	r.ctx, r.writes = ctx, make(chan func() error)
 	var parts, writers sync.WaitGroup
 	for range maxWriters {
 		writers.Go(func() {
@@ -56,12 +73,7 @@ func Run(ctx context.Context, verbs *verb.Verbs, catalogue *kind.Catalogue, o Op
 			}
 		})
 	}
-	for _, part := range []func() error{
-		r.clusterRoles, r.clusterRoleBindings, r.roles, r.roleBindings,
-		r.flowSchemas, r.priorityLevels, r.apiServices,
-		r.systemNamespaces, r.kubernetesService, r.kubernetesEndpoints,
-		r.clientAuthorities, r.legacyTokenTracking, r.priorityClasses,
-	} {
+	for _, part := range all {
 		parts.Go(func() {
 			if err := part(); err != nil {
 				fail(err)

@@ -28,12 +28,28 @@ func (r *run) priorityLevels() error {
 }
 
 func (r *run) flowSchemas() error {
-	if schemas, ok := served[*flowcontrolv1.FlowSchema](r, flowcontrolv1.SchemeGroupVersion.WithResource("flowschemas")); ok {
-		ops := ensurer.NewFlowSchemaOps(schemaClient{objects: schemas}, lister[*flowcontrolv1.FlowSchema]{schemas})
-		ensureAll(r, schemas, ops, bootstrap.MandatoryFlowSchemas, bootstrap.SuggestedFlowSchemas,
-			func(ctx context.Context, s *flowcontrolv1.FlowSchema) error { return markFound(ctx, schemas, s.Name) })
-	}
+	r.ensureFlowSchemas(nil)
 	return nil
+}
+
+// foundFlowSchemas is flowSchemas at start, when all priority levels they refer
+// to are made too.
+func (r *run) foundFlowSchemas() error {
+	r.ensureFlowSchemas(markFound)
+	return nil
+}
+
+func (r *run) ensureFlowSchemas(then func(context.Context, objects[*flowcontrolv1.FlowSchema], string) error) {
+	schemas, ok := served[*flowcontrolv1.FlowSchema](r, flowcontrolv1.SchemeGroupVersion.WithResource("flowschemas"))
+	if !ok {
+		return
+	}
+	ops := ensurer.NewFlowSchemaOps(schemaClient{objects: schemas}, lister[*flowcontrolv1.FlowSchema]{schemas})
+	after := func(ctx context.Context, s *flowcontrolv1.FlowSchema) error { return then(ctx, schemas, s.Name) }
+	if then == nil {
+		after = nil
+	}
+	ensureAll(r, schemas, ops, bootstrap.MandatoryFlowSchemas, bootstrap.SuggestedFlowSchemas, after)
 }
 
 // ensureAll makes the objects of one kind as upstream's rules want them, does
@@ -69,27 +85,43 @@ func ensureAll[P interface {
 	})
 }
 
-// markFound says of a flow schema that its priority level exists, as all that
-// the ones made here refer to do.
-func markFound(ctx context.Context, schemas objects[*flowcontrolv1.FlowSchema], name string) error {
-	schema, err := schemas.Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return err
-	}
-	want := flowcontrolv1.FlowSchemaCondition{
+// conditionOwner is whom upstream has the conditions of flow schemas belong to.
+const conditionOwner = "api-priority-and-fairness-config-consumer-v1"
+
+// dangling is the condition of a flow schema that tells whether its priority
+// level exists; nil if it has it already.
+func dangling(schema *flowcontrolv1.FlowSchema, found bool) *flowcontrolv1.FlowSchemaCondition {
+	level := schema.Spec.PriorityLevelConfiguration.Name
+	want := &flowcontrolv1.FlowSchemaCondition{
 		Type:               flowcontrolv1.FlowSchemaConditionDangling,
 		Status:             flowcontrolv1.ConditionFalse,
 		LastTransitionTime: metav1.Now(),
 		Reason:             "Found",
-		Message: fmt.Sprintf("This FlowSchema references the PriorityLevelConfiguration object named %q and it exists",
-			schema.Spec.PriorityLevelConfiguration.Name),
+		Message:            fmt.Sprintf("This FlowSchema references the PriorityLevelConfiguration object named %q and it exists", level),
+	}
+	if !found {
+		want.Status, want.Reason = flowcontrolv1.ConditionTrue, "NotFound"
+		want.Message = fmt.Sprintf("This FlowSchema references the PriorityLevelConfiguration object named %q but there is no such object", level)
 	}
 	have := apihelpers.GetFlowSchemaConditionByType(schema, want.Type)
 	if have != nil && have.Status == want.Status && have.Reason == want.Reason && have.Message == want.Message {
 		return nil
 	}
-	apihelpers.SetFlowSchemaCondition(schema, want)
-	_, err = schemas.UpdateStatus(ctx, schema, metav1.UpdateOptions{FieldManager: "api-priority-and-fairness-config-consumer-v1"})
+	return want
+}
+
+// markFound says of a flow schema that its priority level exists.
+func markFound(ctx context.Context, schemas objects[*flowcontrolv1.FlowSchema], name string) error {
+	schema, err := schemas.Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	want := dangling(schema, true)
+	if want == nil {
+		return nil
+	}
+	apihelpers.SetFlowSchemaCondition(schema, *want)
+	_, err = schemas.UpdateStatus(ctx, schema, metav1.UpdateOptions{FieldManager: conditionOwner})
 	return err
 }
 

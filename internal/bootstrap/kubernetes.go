@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/klog/v2"
+
+	"github.com/knarr-io/knarr/internal/controller/servicecidr"
 )
 
 // name is that of everything in the API that stands for the API server itself.
@@ -23,39 +25,102 @@ const (
 	portName = "https"
 )
 
-// kubernetesService makes the ServiceCIDR that Services' addresses are taken
-// from, and then the Service of the API server itself.
-func (r *run) kubernetesService() error {
-	cidrs, ok := served[*networkingv1.ServiceCIDR](r, networkingv1.SchemeGroupVersion.WithResource("servicecidrs"))
-	if !ok {
-		return nil
+// kubernetesObjects makes what stands for the API server.
+func (r *run) kubernetesObjects() error {
+	for _, s := range r.standing() {
+		r.do(s.what, s.write)
 	}
-	r.do("service CIDR "+name, func(ctx context.Context) error {
-		if err := cidrs.Ensure(ctx, &networkingv1.ServiceCIDR{
-			ObjectMeta: metav1.ObjectMeta{Name: name},
-			Spec:       networkingv1.ServiceCIDRSpec{CIDRs: r.cidrs()},
-		}); err != nil {
-			return err
-		}
-		if services, ok := served[*corev1.Service](r, corev1.SchemeGroupVersion.WithResource("services")); ok {
-			if err := services.in(metav1.NamespaceDefault).Ensure(ctx, r.service()); err != nil {
-				return err
-			}
-		}
-		return r.markReady(ctx, cidrs)
-	})
 	return nil
 }
 
-func (r *run) cidrs() []string { return []string{r.options.ServiceRange.Masked().String()} }
+// standing is something that stands for the API server: the keys of its
+// objects, and what makes them and brings them up to date.
+type standing struct {
+	what  string
+	keys  []string
+	write func(ctx context.Context) error
+}
 
-// markReady sets the Ready condition of the ServiceCIDR, once, if it says what
-// this server was started with.
-func (r *run) markReady(ctx context.Context, cidrs objects[*networkingv1.ServiceCIDR]) error {
+// standing returns all that stands for the server, as far as it is served: the
+// ServiceCIDR that Services' addresses are taken from, and then the Service of
+// the API server itself; and where this server is, in both kinds of endpoints.
+// They hold this server alone: it is the only one on its store.
+func (r *run) standing() []standing {
+	var all []standing
+	if cidrs, ok := served[*networkingv1.ServiceCIDR](r, networkingv1.SchemeGroupVersion.WithResource("servicecidrs")); ok {
+		s := standing{what: "service CIDR " + name, keys: []string{cidrs.key(name)}}
+		services, ok := served[*corev1.Service](r, corev1.SchemeGroupVersion.WithResource("services"))
+		if services = services.in(metav1.NamespaceDefault); ok {
+			s.keys = append(s.keys, services.key(name))
+		}
+		s.write = func(ctx context.Context) error { return r.kubernetesService(ctx, cidrs, services) }
+		all = append(all, s)
+	}
+	ip, err := r.advertised()
+	if err != nil {
+		klog.InfoS("This machine has no address to advertise, so the kubernetes Service has no endpoints", "err", err)
+		return all
+	}
+	if endpoints, ok := served[*corev1.Endpoints](r, corev1.SchemeGroupVersion.WithResource("endpoints")); ok {
+		endpoints = endpoints.in(metav1.NamespaceDefault)
+		all = append(all, standing{"endpoints " + name, []string{endpoints.key(name)}, func(ctx context.Context) error {
+			return reconcileEndpoints(ctx, endpoints, r.endpoints(ip))
+		}})
+	}
+	if slices, ok := served[*discoveryv1.EndpointSlice](r, discoveryv1.SchemeGroupVersion.WithResource("endpointslices")); ok {
+		slices = slices.in(metav1.NamespaceDefault)
+		all = append(all, standing{"endpoint slice " + name, []string{slices.key(name)}, func(ctx context.Context) error {
+			return reconcileSlice(ctx, slices, r.endpointSlice(ip))
+		}})
+	}
+	return all
+}
+
+// kubernetesService makes the ServiceCIDR and, if Services are served, the
+// Service, which takes an address of it.
+func (r *run) kubernetesService(ctx context.Context, cidrs objects[*networkingv1.ServiceCIDR], services objects[*corev1.Service]) error {
+	if err := cidrs.Ensure(ctx, r.serviceCIDR()); err != nil {
+		return err
+	}
+	if services.version != nil {
+		if err := services.Ensure(ctx, r.service()); err != nil {
+			return err
+		}
+	}
 	cidr, err := cidrs.Get(ctx, name, metav1.GetOptions{})
 	if err != nil || cidr.DeletionTimestamp != nil {
 		return err
 	}
+	if want := r.cidrs(); len(want) == 2 && slices.Equal(cidr.Spec.CIDRs, want[:1]) {
+		cidr.Spec.CIDRs = want // a second family has been added
+		_, err = cidrs.Update(ctx, cidr, metav1.UpdateOptions{})
+		return err
+	}
+	return r.markReady(ctx, cidrs, cidr)
+}
+
+func (r *run) cidrs() []string {
+	var cidrs []string
+	for _, p := range r.options.ServiceRanges {
+		cidrs = append(cidrs, p.Masked().String())
+	}
+	return cidrs
+}
+
+func (r *run) serviceCIDR() *networkingv1.ServiceCIDR {
+	cidr := &networkingv1.ServiceCIDR{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       networkingv1.ServiceCIDRSpec{CIDRs: r.cidrs()},
+	}
+	if r.options.ServiceCIDRController {
+		cidr.Finalizers = []string{servicecidr.Finalizer}
+	}
+	return cidr
+}
+
+// markReady sets the Ready condition of the ServiceCIDR, once, if it says what
+// this server was started with.
+func (r *run) markReady(ctx context.Context, cidrs objects[*networkingv1.ServiceCIDR], cidr *networkingv1.ServiceCIDR) error {
 	if !slices.Equal(cidr.Spec.CIDRs, r.cidrs()) {
 		klog.InfoS("The default ServiceCIDR is not the range this server was started with", "serviceCIDR", cidr.Spec.CIDRs, "range", r.cidrs())
 		return nil
@@ -64,12 +129,16 @@ func (r *run) markReady(ctx context.Context, cidrs objects[*networkingv1.Service
 	if ready != nil && ready.Status != metav1.ConditionUnknown {
 		return nil
 	}
+	message := "Kubernetes default Service CIDR is ready"
+	if r.options.ServiceCIDRController {
+		message = servicecidr.ReadyMessage
+	}
 	meta.SetStatusCondition(&cidr.Status.Conditions, metav1.Condition{
 		Type:    networkingv1.ServiceCIDRConditionReady,
 		Status:  metav1.ConditionTrue,
-		Message: "Kubernetes default Service CIDR is ready",
+		Message: message,
 	})
-	_, err = cidrs.UpdateStatus(ctx, cidr, metav1.UpdateOptions{FieldManager: "kubernetes-service-cidr-controller"})
+	_, err := cidrs.UpdateStatus(ctx, cidr, metav1.UpdateOptions{FieldManager: "kubernetes-service-cidr-controller"})
 	return err
 }
 
@@ -85,7 +154,7 @@ func (r *run) service() *corev1.Service {
 		},
 		Spec: corev1.ServiceSpec{
 			Type:            corev1.ServiceTypeClusterIP,
-			ClusterIP:       r.options.ServiceRange.Masked().Addr().Next().String(),
+			ClusterIP:       r.options.ServiceRanges[0].Masked().Addr().Next().String(),
 			IPFamilyPolicy:  &single,
 			SessionAffinity: corev1.ServiceAffinityNone,
 			Ports: []corev1.ServicePort{{
@@ -93,27 +162,6 @@ func (r *run) service() *corev1.Service {
 			}},
 		},
 	}
-}
-
-// kubernetesEndpoints tells where this server is, in both kinds of endpoints.
-// They hold this server alone: it is the only one on its store.
-func (r *run) kubernetesEndpoints() error {
-	ip, err := r.advertised()
-	if err != nil {
-		klog.InfoS("This machine has no address to advertise, so the kubernetes Service has no endpoints", "err", err)
-		return nil
-	}
-	if endpoints, ok := served[*corev1.Endpoints](r, corev1.SchemeGroupVersion.WithResource("endpoints")); ok {
-		r.do("endpoints "+name, func(ctx context.Context) error {
-			return reconcileEndpoints(ctx, endpoints.in(metav1.NamespaceDefault), r.endpoints(ip))
-		})
-	}
-	if slices, ok := served[*discoveryv1.EndpointSlice](r, discoveryv1.SchemeGroupVersion.WithResource("endpointslices")); ok {
-		r.do("endpoint slice "+name, func(ctx context.Context) error {
-			return reconcileSlice(ctx, slices.in(metav1.NamespaceDefault), r.endpointSlice(ip))
-		})
-	}
-	return nil
 }
 
 // advertised returns where others reach this server.

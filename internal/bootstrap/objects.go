@@ -51,9 +51,9 @@ func (o objects[P]) target(name string) verb.Target {
 	return verb.Target{Version: o.version, Namespace: o.namespace, Name: name}
 }
 
-func (o objects[P]) stored(name string) *object.Object {
-	return o.verbs.State.Get(o.version.Resource.Storage.Key(o.namespace, name))
-}
+func (o objects[P]) key(name string) string { return o.version.Resource.Storage.Key(o.namespace, name) }
+
+func (o objects[P]) stored(name string) *object.Object { return o.verbs.State.Get(o.key(name)) }
 
 // Get returns an object as clients see it.
 func (o objects[P]) Get(_ context.Context, name string, _ metav1.GetOptions) (P, error) {

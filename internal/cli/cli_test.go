@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 
 	"github.com/knarr-io/knarr"
 )
@@ -116,10 +117,13 @@ func TestServeFlags(t *testing.T) {
 	yes, no := true, false
 	defaults := knarr.Options{
 		DataDir: "knarr-data", Store: knarr.Disk, BindAddress: net.IPv4(127, 0, 0, 1), SecurePort: 6443,
-		ServiceClusterIPRange: "10.0.0.0/24", RuntimeConfig: map[string]string{}, EventTTL: time.Hour,
+		ServiceClusterIPRange: "10.0.0.0/24", ServiceNodePortRange: utilnet.PortRange{Base: 30000, Size: 2768},
+		RuntimeConfig: map[string]string{}, EventTTL: time.Hour,
 		RequestTimeout: time.Minute, MinRequestTimeout: 30 * time.Minute,
 		MaxRequestsInflight: 400, MaxMutatingRequestsInflight: 200,
 		FeatureGates: map[string]bool{}, AllowPrivileged: &yes,
+		ServiceAccountIssuers:               []string{"https://kubernetes.default.svc.cluster.local"},
+		ServiceAccountExtendTokenExpiration: &yes, Controllers: []string{"*"},
 	}
 	got, err := parse()
 	if err != nil {
@@ -131,19 +135,27 @@ func TestServeFlags(t *testing.T) {
 
 	got, err = parse("--data-dir=d", "--store=memory", "--secure_port=0", "--bind-address=::1", "--cert-dir=c",
 		"--tls-cert-file=t", "--tls-private-key-file=k", "--client-ca-file=a", "--token-auth-file=f",
-		"--service-cluster-ip-range=10.1.0.0/16", "--runtime-config=api/beta=true,apps/v1=false", "--runtime-config=api/all=true",
+		"--service-cluster-ip-range=10.1.0.0/16", "--service-node-port-range=30000+99", "--runtime-config=api/beta=true,apps/v1=false", "--runtime-config=api/all=true",
 		"--feature-gates=A=true,B=false", "--allow-privileged=false", "--event-ttl=2h", "--request-timeout=5s",
-		"--min-request-timeout=60", "--max-requests-inflight=0", "--max-mutating-requests-inflight=7", "--shutdown-delay-duration=3s")
+		"--min-request-timeout=60", "--max-requests-inflight=0", "--max-mutating-requests-inflight=7", "--shutdown-delay-duration=3s",
+		"--service-account-issuer=https://a", "--service-account-issuer=b,c", "--service-account-signing-key-file=sk",
+		"--service-account-key-file=k1", "--service-account-key-file=k2", "--service-account-jwks-uri=https://j",
+		"--service-account-max-token-expiration=2h", "--service-account-extend-token-expiration=false",
+		"--api-audiences=x,y", "--controllers=*,-serviceaccount-controller")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := knarr.Options{
 		DataDir: "d", Store: knarr.Memory, BindAddress: net.IPv6loopback, SecurePort: 0, CertDir: "c",
 		TLSCertFile: "t", TLSPrivateKeyFile: "k", ClientCAFile: "a", TokenAuthFile: "f",
-		ServiceClusterIPRange: "10.1.0.0/16", RuntimeConfig: map[string]string{"api/beta": "true", "apps/v1": "false", "api/all": "true"},
+		ServiceClusterIPRange: "10.1.0.0/16", ServiceNodePortRange: utilnet.PortRange{Base: 30000, Size: 100}, RuntimeConfig: map[string]string{"api/beta": "true", "apps/v1": "false", "api/all": "true"},
 		EventTTL: 2 * time.Hour, RequestTimeout: 5 * time.Second, MinRequestTimeout: time.Minute,
 		MaxRequestsInflight: -1, MaxMutatingRequestsInflight: 7, ShutdownDelayDuration: 3 * time.Second,
 		FeatureGates: map[string]bool{"A": true, "B": false}, AllowPrivileged: &no,
+		ServiceAccountIssuers: []string{"https://a", "b,c"}, ServiceAccountSigningKeyFile: "sk",
+		ServiceAccountKeyFiles: []string{"k1", "k2"}, ServiceAccountJWKSURI: "https://j",
+		ServiceAccountMaxTokenExpiration: 2 * time.Hour, ServiceAccountExtendTokenExpiration: &no,
+		APIAudiences: []string{"x", "y"}, Controllers: []string{"*", "-serviceaccount-controller"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("all flags (-want +got):\n%s", diff)
@@ -164,6 +176,7 @@ func TestServeFlagsRefused(t *testing.T) {
 		"--max-requests-inflight=-1":          "--max-requests-inflight must not be negative",
 		"--shutdown-delay-duration=-1s":       "--shutdown-delay-duration must not be negative",
 		"--data-dir=":                         "--data-dir is empty",
+		"--service-node-port-range=2-1":       `invalid argument "2-1" for "--service-node-port-range" flag`,
 		"--feature-gates=A":                   "--feature-gates",
 		"--max-mutating-requests-inflight=-1": "--max-mutating-requests-inflight must not be negative",
 	} {

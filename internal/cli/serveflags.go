@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/klog/v2"
 
@@ -26,6 +27,7 @@ type serveFlags struct {
 	store             string
 	runtimeConfig     cliflag.ConfigurationMap
 	allowPrivileged   bool
+	extendExpiration  bool
 	minRequestTimeout int // seconds
 }
 
@@ -37,15 +39,19 @@ func newServeFlags() *serveFlags {
 			BindAddress:                 net.IPv4(127, 0, 0, 1),
 			SecurePort:                  6443,
 			ServiceClusterIPRange:       "10.0.0.0/24",
+			ServiceNodePortRange:        utilnet.PortRange{Base: 30000, Size: 2768},
 			EventTTL:                    time.Hour,
 			RequestTimeout:              time.Minute,
 			MaxRequestsInflight:         400,
 			MaxMutatingRequestsInflight: 200,
 			FeatureGates:                map[string]bool{},
+			ServiceAccountIssuers:       []string{"https://kubernetes.default.svc.cluster.local"},
+			Controllers:                 []string{"*"},
 		},
 		store:             string(knarr.Disk),
 		runtimeConfig:     cliflag.ConfigurationMap{},
 		allowPrivileged:   true,
+		extendExpiration:  true,
 		minRequestTimeout: 1800,
 	}
 }
@@ -66,7 +72,18 @@ func (f *serveFlags) addTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.ClientCAFile, "client-ca-file", f.ClientCAFile, "further authorities of client certificates")
 	fs.StringVar(&f.TokenAuthFile, "token-auth-file", f.TokenAuthFile, "static bearer tokens: lines of token,user,uid[,\"group,group\"]")
 
-	fs.StringVar(&f.ServiceClusterIPRange, "service-cluster-ip-range", f.ServiceClusterIPRange, "network of the addresses of Services")
+	fs.StringArrayVar(&f.ServiceAccountIssuers, "service-account-issuer", f.ServiceAccountIssuers, "who issues tokens of service accounts; further ones, by the flag again, are accepted too")
+	fs.StringVar(&f.ServiceAccountSigningKeyFile, "service-account-signing-key-file", f.ServiceAccountSigningKeyFile, "private key to sign tokens with instead of one that is made")
+	fs.StringArrayVar(&f.ServiceAccountKeyFiles, "service-account-key-file", f.ServiceAccountKeyFiles, "keys to verify tokens by, besides that of --service-account-signing-key-file; may be given again")
+	fs.StringVar(&f.ServiceAccountJWKSURI, "service-account-jwks-uri", f.ServiceAccountJWKSURI, "where others get the keys to verify tokens by (default at this server)")
+	fs.DurationVar(&f.ServiceAccountMaxTokenExpiration, "service-account-max-token-expiration", f.ServiceAccountMaxTokenExpiration, "how long a token is valid at most; 0 for as long as is asked for")
+	fs.BoolVar(&f.extendExpiration, "service-account-extend-token-expiration", f.extendExpiration, "let the tokens that pods have by themselves last a year")
+	fs.StringSliceVar(&f.APIAudiences, "api-audiences", f.APIAudiences, "names of this API that tokens may be for (default the issuers)")
+
+	fs.StringSliceVar(&f.Controllers, "controllers", f.Controllers, "controllers of kube-controller-manager to run: * for all there are, name or -name for one")
+
+	fs.StringVar(&f.ServiceClusterIPRange, "service-cluster-ip-range", f.ServiceClusterIPRange, "network of the addresses of Services, or two of different families, divided by a comma")
+	fs.Var(&f.ServiceNodePortRange, "service-node-port-range", "node ports of Services, as 30000-32767, 30000+2767 or one port")
 	fs.Var(&f.runtimeConfig, "runtime-config", "API versions and resources to switch on or off: api/all, api/beta, <group>/<version>[/<resource>], each =true or =false")
 	fs.Var(cliflag.NewMapStringBool(&f.FeatureGates), "feature-gates", "features of Kubernetes to switch on or off: <name>=true or =false")
 	fs.BoolVar(&f.allowPrivileged, "allow-privileged", f.allowPrivileged, "let pods be privileged")
@@ -106,6 +123,7 @@ func (f *serveFlags) options() (knarr.Options, error) {
 	o.Store = knarr.StoreKind(f.store)
 	o.RuntimeConfig = f.runtimeConfig
 	o.AllowPrivileged = &f.allowPrivileged
+	o.ServiceAccountExtendTokenExpiration = &f.extendExpiration
 	o.MinRequestTimeout = time.Duration(f.minRequestTimeout) * time.Second
 	o.MaxRequestsInflight = unlimited(o.MaxRequestsInflight)
 	o.MaxMutatingRequestsInflight = unlimited(o.MaxMutatingRequestsInflight)

@@ -1,7 +1,8 @@
 // Package discovery tells clients what the server serves: /, /version, /api and
 // /apis with everything that describes groups, versions and resources, each as
 // its own document and aggregated (KEP-3352), in the words and the order of
-// kube-apiserver.
+// kube-apiserver. It also passes on what an issuer of tokens tells to those who
+// verify them (OpenID Connect Discovery).
 //
 // It must not know what is behind a resource: all it says is read off the
 // catalogue. Who asks, and whether they may, is decided before it is called.
@@ -21,7 +22,7 @@ import (
 	"github.com/knarr-io/knarr/internal/kind"
 )
 
-// Options is what a Handler tells about. All of it is required.
+// Options is what a Handler tells about. All of it is required, but for Issuer.
 type Options struct {
 	// Catalogue returns what is served now. It is called for every request, so
 	// it must be cheap; a catalogue that it returns again is not read again.
@@ -33,6 +34,9 @@ type Options struct {
 	Addresses discovery.Addresses
 	// Version is the answer to /version.
 	Version version.Info
+	// Issuer has the documents of the issuer of service account tokens. If
+	// it is nil, there are none.
+	Issuer Issuer
 }
 
 // Handler serves discovery. It is safe for concurrent use and starts no
@@ -60,6 +64,9 @@ func (h *Handler) Handles(path string) bool {
 	if path == "/" || path == "/index.html" {
 		return true
 	}
+	if h.issuerRoot(path) != "" {
+		return true
+	}
 	switch root, rest := split(path); root {
 	case "version":
 		return len(rest) == 0
@@ -80,6 +87,10 @@ func split(path string) (root string, rest []string) {
 
 // ServeHTTP answers requests for the paths that Handles accepts.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if path := h.issuerRoot(r.URL.Path); path != "" {
+		h.serveIssuer(w, r, path)
+		return
+	}
 	root, rest := split(r.URL.Path)
 	switch root {
 	case "", "index.html":
@@ -163,6 +174,9 @@ func (h *Handler) current() *documents {
 // paths returns what / lists, sorted.
 func (h *Handler) paths() []string {
 	paths := append([]string{"/apis", "/apis/", "/version"}, h.options.Paths()...)
+	if h.options.Issuer != nil {
+		paths = append(paths, issuerConfiguration, issuerKeys)
+	}
 	for _, group := range h.options.Catalogue().Groups {
 		root := "/apis/" + group.Name
 		if group.Name == "" {

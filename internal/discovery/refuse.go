@@ -39,11 +39,17 @@ func (h *Handler) NotFound(w http.ResponseWriter, r *http.Request) {
 // body, although there is none, and whether the client accepts one of types. It
 // does not know wildcards but */*. If a check fails it answers and returns false.
 func (h *Handler) admits(w http.ResponseWriter, r *http.Request, types []string) bool {
+	return h.admitsBody(w, r, types, types)
+}
+
+// admitsBody is admits where bodies may be of other types than answers, or of
+// any if consumed is nil.
+func (h *Handler) admitsBody(w http.ResponseWriter, r *http.Request, consumed, types []string) bool {
 	contentType, accept := r.Header.Get("Content-Type"), r.Header.Get("Accept")
 	switch {
 	case r.Method != http.MethodGet:
 		h.refuse(w, r, routeError(http.StatusMethodNotAllowed, "405: Method Not Allowed"))
-	case contentType != "" && !names(contentType, types):
+	case contentType != "" && consumed != nil && !names(contentType, consumed):
 		h.refuse(w, r, routeError(http.StatusUnsupportedMediaType, "415: Unsupported Media Type"))
 	case accept != "" && !names(accept, append([]string{"*/*"}, types...)):
 		h.refuse(w, r, routeError(http.StatusNotAcceptable,

@@ -35,6 +35,9 @@ type Options struct {
 	Catalogue     func() *kind.Catalogue
 	Authenticator authenticator.Request
 	Authorizer    authorizer.Authorizer
+	// APIAudiences are the names of this API; credentials must be for one of
+	// them. Empty asks for none.
+	APIAudiences authenticator.Audiences
 	// Others serve what is not an object; the first that handles a path gets it.
 	Others []Mux
 
@@ -88,7 +91,7 @@ func New(o Options) http.Handler {
 	var h http.Handler = http.HandlerFunc(e.route)
 	h = filters.WithAuthorization(h, o.Authorizer, e.status)
 	h = e.withMaxInFlight(h)
-	h = filters.WithAuthentication(h, o.Authenticator, filters.Unauthorized(e.status), nil, nil)
+	h = filters.WithAuthentication(h, o.Authenticator, filters.Unauthorized(e.status), o.APIAudiences, nil)
 	h = filters.WithWarningRecorder(h)
 	h = e.withDeadline(h)
 	h = filters.WithCacheControl(h)

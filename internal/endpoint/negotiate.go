@@ -39,7 +39,7 @@ type shape struct {
 // negotiate reads the Accept header, by upstream's rules.
 func (q *query) negotiate() (shape, error) {
 	ns := q.target.Version.Resource.Serializer
-	options, info, err := negotiation.NegotiateOutputMediaType(q.r, ns, restrictions{q.target.Version})
+	options, info, err := negotiation.NegotiateOutputMediaType(q.r, ns, q.restrictions())
 	if err != nil {
 		return shape{}, err
 	}
@@ -93,7 +93,21 @@ func (s *shape) gvk(v schema.GroupVersionKind) schema.GroupVersionKind {
 }
 
 // restrictions are what objects of a version may be asked for as.
-type restrictions struct{ v *kind.Version }
+type restrictions struct {
+	v     *kind.Version
+	table bool
+}
+
+// restrictions are those of what is asked for. What cannot be listed, as the
+// answers of actions, has no printed columns.
+func (q *query) restrictions() restrictions {
+	v, sub := q.target.Version, q.target.Subresource
+	table := v.Resource.Table != nil && v.Resource.NewList != nil
+	if sub != nil {
+		table = sub.Table
+	}
+	return restrictions{v, table}
+}
 
 func (r restrictions) AllowsMediaTypeTransform(mimeType, subType string, as *schema.GroupVersionKind) bool {
 	if as == nil {
@@ -104,7 +118,7 @@ func (r restrictions) AllowsMediaTypeTransform(mimeType, subType string, as *sch
 	}
 	switch as.Kind {
 	case "Table":
-		return r.v.Resource.Table != nil && mimeType == "application" && (subType == "json" || subType == "yaml")
+		return r.table && mimeType == "application" && (subType == "json" || subType == "yaml")
 	case "PartialObjectMetadata", "PartialObjectMetadataList":
 		return true
 	}

@@ -23,20 +23,29 @@ func (q *query) get() error {
 	if err != nil {
 		return err
 	}
-	opts := metav1.GetOptions{}
-	if values := q.r.URL.Query(); len(values) > 0 {
-		if err := refuseExport(values); err != nil {
-			return err
-		}
-		if err := q.parameters(values, &opts); err != nil {
-			return err
-		}
+	opts, err := q.getOptions()
+	if err != nil {
+		return err
 	}
-	o, err := q.verbs.Get(q.r.Context(), q.target, &opts)
+	o, err := q.verbs.Get(q.r.Context(), q.target, opts)
 	if err != nil {
 		return err
 	}
 	return q.writeObject(200, form, o)
+}
+
+// getOptions reads the options of a get.
+func (q *query) getOptions() (*metav1.GetOptions, error) {
+	opts := &metav1.GetOptions{}
+	if values := q.r.URL.Query(); len(values) > 0 {
+		if err := refuseExport(values); err != nil {
+			return nil, err
+		}
+		if err := q.parameters(values, opts); err != nil {
+			return nil, err
+		}
+	}
+	return opts, nil
 }
 
 // refuseExport refuses a parameter that upstream once had.

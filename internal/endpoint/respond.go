@@ -6,11 +6,14 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -54,7 +57,7 @@ func (q *query) writeObject(code int, s shape, o *object.Object) error {
 		if err != nil {
 			return err
 		}
-		return q.writeHub(code, view)
+		return q.writeHub(code, s, view)
 	}
 	if s.isTable() {
 		return q.writeTable(code, s, []*object.Object{o}, nil)
@@ -68,7 +71,7 @@ func (q *query) writeObject(code int, s shape, o *object.Object) error {
 	}
 	b, err := encode(o, s.form(v))
 	if err != nil {
-		return err
+		return q.target.ReadError(o, err)
 	}
 	b = s.asVersion(b)
 	if s.media == mediaProtobuf {
@@ -87,23 +90,46 @@ func (s *shape) asVersion(b []byte) []byte {
 	return b
 }
 
-// writeHub answers with a hub object that is not stored as such, encoded on
-// the spot.
-func (q *query) writeHub(code int, obj runtime.Object) error {
-	v := q.target.Version
-	gv := v.GroupVersion()
-	if sub := q.target.Subresource; sub != nil {
-		gv = sub.GVK(v).GroupVersion()
+// writeHub answers with a hub object that is not stored as such, or with a
+// Status, encoded on the spot.
+func (q *query) writeHub(code int, s shape, obj runtime.Object) error {
+	codecs, gv := q.target.Version.Resource.Serializer, q.bodyVersion()
+	if s.as != nil {
+		codecs, gv = metaCodecs(), s.as.GroupVersion()
+		var err error
+		if obj, err = q.transformed(s, obj); err != nil {
+			return err
+		}
 	}
-	responsewriters.WriteObjectNegotiated(v.Resource.Serializer, restrictions{v}, gv, q.w, q.r, code, obj, false)
+	responsewriters.WriteObjectNegotiated(codecs, q.restrictions(), gv, q.w, q.r, code, obj, false)
 	return nil
 }
 
-// writeStatus answers with a Status that is not an error.
-func (q *query) writeStatus(code int, status *metav1.Status) error {
-	v := q.target.Version
-	responsewriters.WriteObjectNegotiated(v.Resource.Serializer, restrictions{v}, v.GroupVersion(), q.w, q.r, code, status, false)
-	return nil
+// transformed is a hub object as a table or as its metadata. A Status stays
+// what it is.
+func (q *query) transformed(s shape, obj runtime.Object) (runtime.Object, error) {
+	if _, ok := obj.(*metav1.Status); ok {
+		return obj, nil
+	}
+	if s.isTable() {
+		return q.table(q.r.Context(), s, obj)
+	}
+	if apimeta.IsListType(obj) {
+		return partialList(obj, s.as)
+	}
+	if s.as.Kind == "PartialObjectMetadataList" {
+		return nil, notAcceptable(fmt.Sprintf("you requested PartialObjectMetadataList, but the requested object is not a list (%T)", obj))
+	}
+	return partial(obj, s.as.GroupVersion())
+}
+
+// bodyVersion is the group and version of the objects that are served: of the
+// resource, or of its subresource.
+func (q *query) bodyVersion() schema.GroupVersion {
+	if s := q.target.Subresource; s != nil {
+		return s.GVK(q.target.Version).GroupVersion()
+	}
+	return q.target.Version.GroupVersion()
 }
 
 // writeJSON answers with a JSON document, as YAML or indented if asked for.
@@ -245,7 +271,7 @@ func (q *query) writeList(s shape, list *verb.List) error {
 	for i, o := range list.Objects {
 		b, err := q.cache.Encoded(o, form)
 		if err != nil {
-			return err
+			return q.target.ListError(slices.Values(list.Objects), err)
 		}
 		items[i] = s.asVersion(b)
 	}

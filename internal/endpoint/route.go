@@ -136,6 +136,8 @@ func (q *query) handler() (func() error, error) {
 	switch {
 	case inNamespace && !resource.Namespaced,
 		resource.Namespaced && named && !inNamespace,
+		// What is not kept has no path but the one to create it at.
+		!slices.Contains(resource.Verbs, "list") && (named || resource.Namespaced && !inNamespace),
 		len(q.info.Parts) > 3:
 		return nil, errNoResource()
 	}
@@ -174,7 +176,10 @@ func (q *query) handler() (func() error, error) {
 		return q.subresourceHandler(v)
 	}
 	if resource.Storage == nil {
-		return nil, errNoResource() // its behaviour is not here yet
+		if objects := q.verbs.Computed[q.target.GroupResource()]; objects != nil {
+			return q.computed(v, objects)
+		}
+		return q.action()
 	}
 	switch v {
 	case "get":
@@ -203,12 +208,20 @@ func (q *query) byPath() bool {
 	return q.r.URL.Query().Get("watch") == "" && q.info.Verb == "watch"
 }
 
-// subresourceHandler serves the subresources that are part of their object or
-// show it. Others are told by discovery, and come with what they connect to.
+// action serves creates that make no object. What connects clients to a pod or
+// a node is told by discovery too, but not here yet.
+func (q *query) action() (func() error, error) {
+	if q.verbs.Action(q.target) == nil {
+		return nil, errNoResource()
+	}
+	return q.act, nil
+}
+
+// subresourceHandler serves the subresources.
 func (q *query) subresourceHandler(v string) (func() error, error) {
 	s := q.target.Subresource
 	if s.Update == nil && s.View == nil {
-		return nil, errNoResource()
+		return q.action()
 	}
 	switch v {
 	case "get":

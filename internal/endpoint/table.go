@@ -8,6 +8,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 
 	"github.com/knarr-io/knarr/internal/kind"
@@ -32,7 +33,7 @@ func (q *query) writeTable(code int, s shape, objects []*object.Object, list *ve
 	if err != nil {
 		return err
 	}
-	responsewriters.WriteObjectNegotiated(metaCodecs(), restrictions{q.target.Version}, s.as.GroupVersion(), q.w, q.r, code, table, false)
+	responsewriters.WriteObjectNegotiated(metaCodecs(), q.restrictions(), s.as.GroupVersion(), q.w, q.r, code, table, false)
 	return nil
 }
 
@@ -71,14 +72,9 @@ func (q *query) table(ctx context.Context, s shape, obj runtime.Object) (*metav1
 		row := &table.Rows[i]
 		switch s.table.IncludeObject {
 		case metav1.IncludeObject:
-			row.Object.Object, err = q.target.Version.FromHub(row.Object.Object)
+			row.Object.Object, err = q.target.Version.Resource.Convertor.ConvertToVersion(row.Object.Object, q.bodyVersion())
 		case metav1.IncludeMetadata, "":
-			var m metav1.Object
-			if m, err = apimeta.Accessor(row.Object.Object); err == nil {
-				partial := apimeta.AsPartialObjectMetadata(m)
-				partial.SetGroupVersionKind(s.as.GroupVersion().WithKind("PartialObjectMetadata"))
-				row.Object.Object = partial
-			}
+			row.Object.Object, err = partial(row.Object.Object, s.as.GroupVersion())
 		case metav1.IncludeNone:
 			row.Object.Object = nil
 		default:
@@ -89,6 +85,17 @@ func (q *query) table(ctx context.Context, s shape, obj runtime.Object) (*metav1
 		}
 	}
 	return table, nil
+}
+
+// partial is an object's metadata as clients of a version of meta.k8s.io see it.
+func partial(obj runtime.Object, gv schema.GroupVersion) (runtime.Object, error) {
+	m, err := apimeta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	p := apimeta.AsPartialObjectMetadata(m)
+	p.SetGroupVersionKind(gv.WithKind("PartialObjectMetadata"))
+	return p, nil
 }
 
 // hubType is the Go type of a kind's hub objects, as upstream's messages show it.

@@ -35,7 +35,7 @@ func (q *query) watch() error {
 	if err != nil {
 		return err
 	}
-	if _, err := negotiation.NegotiateOutputMediaTypeStream(q.r, q.target.Version.Resource.Serializer, restrictions{q.target.Version}); err != nil {
+	if _, err := negotiation.NegotiateOutputMediaTypeStream(q.r, q.target.Version.Resource.Serializer, q.restrictions()); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(q.r.Context(), q.watchTime(opts), errWatchOver)
@@ -142,6 +142,10 @@ func (q *query) stream(ctx context.Context, w *verb.Watch, f *framer, out *strea
 		}
 		for i := range events {
 			buf, err = f.append(buf, &events[i])
+			if told := verb.WatchError(&events[i], err); told != nil {
+				buf, err = f.appendError(buf, told)
+				err = errors.Join(told, err) // it is the last
+			}
 			if err != nil || len(buf) >= chunk || i == len(events)-1 {
 				if out.send(buf) != nil || err != nil {
 					return

@@ -1,26 +1,52 @@
 package endpoint
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/endpoints/handlers/negotiation"
 	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/features"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
 
 	"github.com/knarr-io/knarr/internal/verb"
 )
 
 // maxBody is the largest request body, as upstream's.
 const maxBody = 3 << 20
+
+// writeTimeout is how long a write of one object may take; the request's own
+// deadline may be earlier.
+const writeTimeout = 34 * time.Second
+
+// inTime has a write end in time.
+func inTime[T any](ctx context.Context, write func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	result, err := write(ctx)
+	return result, outOfTime(ctx, err)
+}
+
+// outOfTime words the error of what has failed because ctx had ended.
+func outOfTime(ctx context.Context, err error) error {
+	if ended := ctx.Err(); ended != nil && (errors.Is(err, ended) || errors.Is(err, context.Cause(ctx))) {
+		return apierrors.NewTimeoutError(fmt.Sprintf("request did not complete within requested timeout - %s", ended), 0)
+	}
+	return err
+}
 
 // body reads the request's body.
 func (q *query) body() ([]byte, error) {
@@ -44,36 +70,74 @@ func invalidOptions(kind string, errs field.ErrorList) error {
 	return apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: kind}, "", errs)
 }
 
+// creation is what the request for a create says, up to its body, which is not
+// decoded yet.
+type creation struct {
+	form shape
+	info runtime.SerializerInfo
+	body []byte
+	opts *metav1.CreateOptions
+}
+
+func (q *query) creation() (c creation, err error) {
+	if c.form, err = q.negotiate(); err != nil {
+		return c, err
+	}
+	if c.info, err = negotiation.NegotiateInputSerializer(q.r, false, q.target.Version.Resource.Serializer); err != nil {
+		return c, err
+	}
+	if c.body, err = q.body(); err != nil {
+		return c, err
+	}
+	c.opts = &metav1.CreateOptions{}
+	if err := q.parameters(q.r.URL.Query(), c.opts); err != nil {
+		return c, err
+	}
+	if err := invalidOptions("CreateOptions", validation.ValidateCreateOptions(c.opts)); err != nil {
+		return c, err
+	}
+	c.opts.SetGroupVersionKind(metav1.SchemeGroupVersion.WithKind("CreateOptions"))
+	return c, nil
+}
+
 func (q *query) create() error {
-	form, err := q.negotiate()
+	c, err := q.creation()
 	if err != nil {
 		return err
 	}
-	info, err := negotiation.NegotiateInputSerializer(q.r, false, q.target.Version.Resource.Serializer)
+	obj, err := q.target.Decode(q.r.Context(), c.body, c.info, c.opts.FieldValidation)
 	if err != nil {
 		return err
 	}
-	body, err := q.body()
+	result, err := inTime(q.r.Context(), func(ctx context.Context) (*verb.Result, error) {
+		return q.verbs.Create(ctx, q.target, obj, c.opts)
+	})
 	if err != nil {
 		return err
 	}
-	opts := &metav1.CreateOptions{}
-	if err := q.parameters(q.r.URL.Query(), opts); err != nil {
-		return err
-	}
-	if err := invalidOptions("CreateOptions", validation.ValidateCreateOptions(opts)); err != nil {
-		return err
-	}
-	opts.SetGroupVersionKind(metav1.SchemeGroupVersion.WithKind("CreateOptions"))
-	obj, err := q.target.Decode(q.r.Context(), body, info, opts.FieldValidation)
+	return q.writeObject(http.StatusCreated, c.form, result.Object)
+}
+
+// act is a create that makes no object.
+func (q *query) act() error {
+	c, err := q.creation()
 	if err != nil {
 		return err
 	}
-	result, err := q.verbs.Create(q.r.Context(), q.target, obj, opts)
+	body, err := q.verbs.DecodeAction(q.r.Context(), q.target, c.body, c.info, c.opts.FieldValidation)
 	if err != nil {
 		return err
 	}
-	return q.writeObject(http.StatusCreated, form, result.Object)
+	answer, err := inTime(q.r.Context(), func(ctx context.Context) (runtime.Object, error) {
+		return q.verbs.Act(ctx, q.target, body, c.opts)
+	})
+	if err != nil {
+		return err
+	}
+	if status, ok := answer.(*metav1.Status); ok && status.Code == 0 {
+		status.Code = http.StatusCreated
+	}
+	return q.writeHub(http.StatusCreated, c.form, answer)
 }
 
 func (q *query) update() error {
@@ -102,11 +166,7 @@ func (q *query) update() error {
 	if err != nil {
 		return err
 	}
-	write := q.verbs.Update
-	if sub := q.target.Subresource; sub != nil && sub.View != nil {
-		write = q.verbs.UpdateView
-	}
-	result, err := write(ctx, q.target, obj, opts)
+	result, err := inTime(ctx, func(ctx context.Context) (*verb.Result, error) { return q.verbs.Update(ctx, q.target, obj, opts) })
 	if err != nil {
 		return err
 	}
@@ -143,7 +203,9 @@ func (q *query) patch() error {
 		return err
 	}
 	opts.SetGroupVersionKind(metav1.SchemeGroupVersion.WithKind("PatchOptions"))
-	result, err := q.verbs.Patch(ctx, q.target, types.PatchType(contentType), body, opts)
+	result, err := inTime(ctx, func(ctx context.Context) (*verb.Result, error) {
+		return q.verbs.Patch(ctx, q.target, types.PatchType(contentType), body, opts)
+	})
 	if err != nil {
 		return err
 	}
@@ -167,7 +229,7 @@ func (q *query) delete() error {
 	if err != nil {
 		return err
 	}
-	result, err := q.verbs.Delete(ctx, q.target, opts)
+	result, err := inTime(ctx, func(ctx context.Context) (*verb.Result, error) { return q.verbs.Delete(ctx, q.target, opts) })
 	if err != nil {
 		return err
 	}
@@ -176,7 +238,7 @@ func (q *query) delete() error {
 		code = http.StatusAccepted
 	}
 	if result.Status != nil {
-		return q.writeStatus(code, result.Status)
+		return q.writeHub(code, form, result.Status)
 	}
 	return q.writeObject(code, form, result.Object)
 }
@@ -196,7 +258,9 @@ func (q *query) deleteOptions() (*metav1.DeleteOptions, error) {
 	} else if err := q.decodeDeleteOptions(body, opts); err != nil {
 		return nil, err
 	}
-	opts.IgnoreStoreReadErrorWithClusterBreakingPotential = nil
+	if !utilfeature.DefaultFeatureGate.Enabled(features.AllowUnsafeMalformedObjectDeletion) {
+		opts.IgnoreStoreReadErrorWithClusterBreakingPotential = nil
+	}
 	if err := invalidOptions("DeleteOptions", validation.ValidateDeleteOptions(opts)); err != nil {
 		return nil, err
 	}
@@ -236,9 +300,14 @@ func (q *query) deleteCollection() error {
 	if err != nil {
 		return err
 	}
+	if ignore := opts.IgnoreStoreReadErrorWithClusterBreakingPotential; ignore != nil && *ignore {
+		return invalidOptions("DeleteOptions", field.ErrorList{field.Invalid(
+			field.NewPath("ignoreStoreReadErrorWithClusterBreakingPotential"), true,
+			"is not allowed with DELETECOLLECTION, try again after removing the option")})
+	}
 	found, err := q.verbs.DeleteCollection(ctx, q.target, list, opts)
 	if err != nil {
-		return err
+		return outOfTime(ctx, err)
 	}
 	return q.writeList(form, found)
 }

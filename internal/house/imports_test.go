@@ -27,7 +27,7 @@ var layers = []layer{
 	{"knarrtest", []string{"."}, "a server for tests is a server: through the root package"},
 	{".", []string{
 		"internal/endpoint", "internal/discovery", "internal/openapi", "internal/health", "internal/aggregate", "internal/auth",
-		"internal/bootstrap", "internal/verb", "internal/controller", "internal/admission", "internal/service", "internal/ownership", "internal/kind",
+		"internal/bootstrap", "internal/componentstatus", "internal/verb", "internal/controller", "internal/serviceaccount", "internal/pods", "internal/admission", "internal/service", "internal/ownership", "internal/kind",
 		"internal/state", "internal/object", "internal/store", "internal/pki", "internal/kubeconfig", "internal/process",
 	}, "the root package puts the parts together, so it may see all of them but the command line"},
 
@@ -40,8 +40,11 @@ var layers = []layer{
 	{"internal/openapi", []string{"internal/kind"}, "tells what the catalogue says"},
 	{"internal/health", nil, "runs the checks it is given"},
 	{"internal/auth", []string{"internal/auth"}, "decides by what a request says and, for RBAC, what it is handed; never by the store"},
-	{"internal/controller", []string{"internal/controller", "internal/verb", "internal/kind", "internal/state", "internal/object"}, "beside the verbs: changes objects through them, as any client does"},
-	{"internal/bootstrap", []string{"internal/verb", "internal/kind", "internal/state", "internal/object", "internal/store"}, "beside the verbs: makes the first objects through them"},
+	{"internal/bootstrap", []string{"internal/controller", "internal/verb", "internal/kind", "internal/state", "internal/object", "internal/store"}, "beside the verbs: makes the first objects through them, and keeps some"},
+	{"internal/controller", []string{"internal/controller", "internal/verb", "internal/service", "internal/kind", "internal/state", "internal/object", "internal/store"}, "beside the verbs: changes objects through them, as any client does, or together with what is written"},
+	{"internal/componentstatus", nil, "asks other servers how they are"},
+	{"internal/serviceaccount", []string{"internal/verb", "internal/kind"}, "beside the verbs: answers requests for tokens, and reads objects through them"},
+	{"internal/pods", []string{"internal/verb", "internal/kind", "internal/object"}, "beside the verbs: does to pods, through them, what is more than storing"},
 	{"internal/verb", []string{"internal/admission", "internal/ownership", "internal/kind", "internal/state", "internal/object", "internal/store"}, "applies rules and commits; knows no HTTP routes and no users' rights beyond what it is handed"},
 	{"internal/admission", []string{"internal/kind", "internal/state", "internal/object"}, "plugins see a change and what is true now, not where it is kept"},
 	{"internal/service", []string{"internal/kind", "internal/state", "internal/object", "internal/store"}, "what else is written with a Service"},

@@ -27,11 +27,11 @@ func (r *Resource) Decode(o *object.Object) (runtime.Object, error) {
 // it. An object that was never stored (Rev 0) gets no resourceVersion.
 func (r *Resource) DecodeStored(o *object.Object) (runtime.Object, error) {
 	if o.Err != nil {
-		return nil, fmt.Errorf("%s %s cannot be read: %w", r.Name, key(o), o.Err)
+		return nil, fmt.Errorf("%s %s cannot be read: %w", r.Name, key(o), &Unreadable{Damaged: true, Err: o.Err})
 	}
 	obj, err := r.Storage.Codec.Decode(o.Value)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s cannot be decoded: %w", r.Name, key(o), err)
+		return nil, fmt.Errorf("%s %s cannot be decoded: %w", r.Name, key(o), &Unreadable{Rev: o.Rev, Err: err})
 	}
 	m, err := meta.Accessor(obj)
 	if err != nil {
@@ -42,6 +42,27 @@ func (r *Resource) DecodeStored(o *object.Object) (runtime.Object, error) {
 	}
 	return obj, nil
 }
+
+// Unreadable is the error of an object that is there, but of which nothing can
+// be told but its name.
+type Unreadable struct {
+	// Damaged tells that its value could not be had from the store; otherwise
+	// it was, and does not decode.
+	Damaged bool
+	// Rev is the revision of a value that does not decode.
+	Rev uint64
+	Err error
+}
+
+// Error has the words of upstream.
+func (e *Unreadable) Error() string {
+	if e.Damaged {
+		return fmt.Sprintf("data from the storage is not transformable revision=0: %v", e.Err)
+	}
+	return fmt.Sprintf("object not decodable revision=%d: %v", e.Rev, e.Err)
+}
+
+func (e *Unreadable) Unwrap() error { return e.Err }
 
 func key(o *object.Object) string {
 	if o.Namespace == "" {

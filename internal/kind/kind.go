@@ -29,7 +29,10 @@ type Resource struct {
 	Verbs []string
 
 	// Versions are those served, most preferred first.
-	Versions     []*Version
+	Versions []*Version
+	// Cohabiting are the versions of other resources, in other groups, that show
+	// the same objects.
+	Cohabiting   []*Version
 	Subresources []*Subresource
 
 	// Storage says how objects are kept; nil if they are not (reviews,
@@ -116,9 +119,9 @@ type Rules struct {
 	Terminate func(obj runtime.Object, options *metav1.DeleteOptions)
 	// Terminated reports whether an object marked by Terminate may be removed.
 	Terminated func(obj runtime.Object) bool
-	// ReturnDeleted has DELETE answer with the object, where others answer
-	// with a Status.
-	ReturnDeleted bool
+	// KeepUnreadable has objects that cannot be read stay: nobody may delete
+	// them.
+	KeepUnreadable bool
 	// ResetFields, if set, tells which fields a write of the whole object
 	// leaves alone, by version: they are not owned by its manager.
 	ResetFields func() map[fieldpath.APIVersion]*fieldpath.Set
@@ -136,6 +139,9 @@ type Version struct {
 	MetadataJSON, MetadataProtobuf object.Form
 	// Deprecated, if not empty, is the warning that every request gets.
 	Deprecated string
+	// ReturnDeleted has DELETE answer with the object, where others answer
+	// with a Status.
+	ReturnDeleted bool
 }
 
 // GroupVersion returns the group and version that v is served under.
@@ -170,6 +176,8 @@ type Subresource struct {
 	Verbs []string
 	// Versions, if not nil, names the versions of the resource that have it.
 	Versions []string
+	// Table tells that it is to be had in the printed columns of its resource.
+	Table bool
 
 	// Update, if set, makes the subresource the object itself, written under
 	// other rules (status, approval, ephemeralcontainers).

@@ -205,7 +205,7 @@ func (e *endpoint) delete() []restful.Route {
 	reads(&r, metav1.DeleteOptions{}, false)
 	var answer any = metav1.Status{}
 	// Namespaces are returned too, but upstream's documents do not say so.
-	if resource := e.version.Resource; resource.ReturnDeleted && !(resource.Group == "" && resource.Name == "namespaces") {
+	if resource := e.version.Resource; e.version.ReturnDeleted && !(resource.Group == "" && resource.Name == "namespaces") {
 		answer = e.object
 	}
 	answers(&r, answer, http.StatusOK, http.StatusAccepted)

@@ -1,12 +1,15 @@
 package ownership_test
 
 import (
+	"reflect"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
@@ -102,44 +105,90 @@ func TestForScale(t *testing.T) {
 	}
 }
 
-func BenchmarkFirstWrite(b *testing.B) {
-	v := everything(b).Lookup(corev1.SchemeGroupVersion.WithResource("pods"))
-	obj := full(b, v)
-	b.ReportAllocs()
-	for b.Loop() {
-		none, _ := v.Resource.Scheme.New(v.GVK())
-		new(ownership.Managers).For(v, nil).Update(none, obj, "a")
+// Kinds are found out about, and walked, by many at once.
+func TestConcurrentWrites(t *testing.T) {
+	v := everything(t).Lookup(corev1.SchemeGroupVersion.WithResource("pods"))
+	obj := full(t, v)
+	managers := new(ownership.Managers)
+	results := make([]apiruntime.Object, 8)
+	var wait sync.WaitGroup
+	for i := range results {
+		wait.Go(func() {
+			none, _ := v.Resource.Scheme.New(v.GVK())
+			created := managers.For(v, nil).Update(none, obj.DeepCopyObject(), "creator")
+			m, _ := meta.Accessor(created)
+			m.SetUID("u")
+			changed := created.DeepCopyObject()
+			m, _ = meta.Accessor(changed)
+			m.SetLabels(map[string]string{"changed": "yes"})
+			results[i] = managers.For(v, nil).Update(created, changed, "changer")
+			timeless(results[i])
+		})
+	}
+	wait.Wait()
+	for _, result := range results {
+		if len(owners(result)) != 2 || !reflect.DeepEqual(result, results[0]) {
+			t.Errorf("owners are %v, and elsewhere %v", owners(result), owners(results[0]))
+		}
 	}
 }
 
-// BenchmarkUpdate is of an object of some size and one changed label.
+// BenchmarkFirstWrite is of the first object of a kind: "everything" has all
+// fields that the kind has.
+func BenchmarkFirstWrite(b *testing.B) {
+	catalogue := everything(b)
+	pods := catalogue.Lookup(corev1.SchemeGroupVersion.WithResource("pods"))
+	roles := catalogue.Lookup(rbacv1.SchemeGroupVersion.WithResource("clusterroles"))
+	for _, c := range []struct {
+		name string
+		v    *kind.Version
+		obj  apiruntime.Object
+	}{{"pods", pods, usual(b, pods)}, {"everything in pods", pods, full(b, pods)}, {"everything in clusterroles", roles, full(b, roles)}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				none, _ := c.v.Resource.Scheme.New(c.v.GVK())
+				new(ownership.Managers).For(c.v, nil).Update(none, c.obj, "a")
+			}
+		})
+	}
+}
+
+// BenchmarkUpdate is of an object of some size and one changed label, by us and
+// by upstream's manager. A copy of the object is part of it.
 func BenchmarkUpdate(b *testing.B) {
 	catalogue := everything(b)
+	reference := newUpstream(b, catalogue)
 	managers := new(ownership.Managers)
 	for _, resource := range []string{"pods", "configmaps"} {
 		v := catalogue.Lookup(corev1.SchemeGroupVersion.WithResource(resource))
-		m := managers.For(v, nil)
+		theirs := reference.manager(b, v, nil)
 		none, err := v.Resource.Scheme.New(v.GVK())
 		if err != nil {
 			b.Fatal(err)
 		}
 		obj := usual(b, v)
-		b.Run("create/"+resource, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				m.Update(none, obj.DeepCopyObject(), "creator")
-			}
-		})
-		live := m.Update(none, obj.DeepCopyObject(), "creator")
-		changed := live.DeepCopyObject()
-		accessor, _ := meta.Accessor(changed)
-		accessor.SetLabels(map[string]string{"changed": "yes"})
-		b.Run("update/"+resource, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				m.Update(live, changed.DeepCopyObject(), "changer")
-			}
-		})
+		for _, by := range []struct {
+			name   string
+			update func(live, obj apiruntime.Object, manager string) apiruntime.Object
+		}{{resource, managers.For(v, nil).Update}, {resource + " by upstream", theirs.UpdateNoErrors}} {
+			b.Run("create/"+by.name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					by.update(none, obj.DeepCopyObject(), "creator")
+				}
+			})
+			live := by.update(none, obj.DeepCopyObject(), "creator")
+			changed := live.DeepCopyObject()
+			accessor, _ := meta.Accessor(changed)
+			accessor.SetLabels(map[string]string{"changed": "yes"})
+			b.Run("update/"+by.name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					by.update(live, changed.DeepCopyObject(), "changer")
+				}
+			})
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -48,13 +49,17 @@ func parse() (*typed.Parser, error) {
 }
 
 // definitions names the definitions of the kinds that a manager of gvk meets:
-// the kind itself and, if it is that of v's objects, its other served versions,
-// in which owners may have written.
+// the kind itself and, if it is that of v's objects, all served versions that show
+// them, in which owners may have written. As upstream makes the schemas of the
+// core group apart from those of all others, neither knows what was owned in
+// the other: events lose their owners from the other group.
 func definitions(v *kind.Version, gvk schema.GroupVersionKind) map[schema.GroupVersionKind]string {
 	kinds := []schema.GroupVersionKind{gvk}
 	if gvk == v.GVK() {
-		for _, other := range v.Resource.Versions {
-			kinds = append(kinds, other.GVK())
+		for _, other := range slices.Concat(v.Resource.Versions, v.Resource.Cohabiting) {
+			if core := v.Resource.Group == ""; core == (other.Resource.Group == "") {
+				kinds = append(kinds, other.GVK())
+			}
 		}
 	}
 	names := make(map[schema.GroupVersionKind]string, len(kinds))
@@ -66,27 +71,35 @@ func definitions(v *kind.Version, gvk schema.GroupVersionKind) map[schema.GroupV
 	return names
 }
 
-// converter gives objects of the kinds that definitions names their schemas.
-// It is upstream's TypeConverter, less its need to have all schemas at once.
-type converter struct {
-	types       *types
-	definitions map[schema.GroupVersionKind]string
+// named returns the schemas of the definitions with the names of kinds.
+func (t *types) named(definitions map[schema.GroupVersionKind]string) func(schema.GroupVersionKind) (typed.ParseableType, error) {
+	return func(gvk schema.GroupVersionKind) (typed.ParseableType, error) {
+		name, ok := definitions[gvk]
+		if !ok {
+			return typed.ParseableType{}, runtime.NewNotRegisteredErrForKind("the served kinds", gvk)
+		}
+		parser, err := t.get()
+		if err != nil {
+			return typed.ParseableType{}, err
+		}
+		return parser.Type(name), nil
+	}
 }
 
-// ObjectToTyped makes a value with a schema of obj, which it keeps. That a kind
-// is not served is the error by which upstream's rules know that what was owned
-// in its version is owned no longer.
+// converter gives objects the schemas of their kinds. It is upstream's
+// TypeConverter, less its need to have all schemas at once. That a kind is not
+// served is the error by which upstream's rules know that what was owned in its
+// version is owned no longer.
+type converter struct {
+	typeOf func(schema.GroupVersionKind) (typed.ParseableType, error)
+}
+
+// ObjectToTyped makes a value with a schema of obj, which it keeps.
 func (c *converter) ObjectToTyped(obj runtime.Object, opts ...typed.ValidationOptions) (*typed.TypedValue, error) {
-	gvk := obj.GetObjectKind().GroupVersionKind()
-	name, ok := c.definitions[gvk]
-	if !ok {
-		return nil, runtime.NewNotRegisteredErrForKind("the served kinds", gvk)
-	}
-	parser, err := c.types.get()
+	t, err := c.typeOf(obj.GetObjectKind().GroupVersionKind())
 	if err != nil {
 		return nil, err
 	}
-	t := parser.Type(name)
 	if u, ok := obj.(*unstructured.Unstructured); ok {
 		return t.FromUnstructured(u.Object, opts...)
 	}

@@ -32,23 +32,28 @@ const (
 // name the file and the remedy. Several processes may load one directory at
 // the same time: they get the same bundle.
 func Load(dir string, o Options) (*Bundle, error) {
+	return load(dir, o, directory.bundle)
+}
+
+// load returns what read finds in dir, or makes there.
+func load[T any](dir string, o Options, read func(directory) (T, error)) (T, error) {
 	d := directory{path: dir, options: o}
-	b, err := d.load()
+	found, err := read(d)
 	if err == nil {
-		return b, nil
+		return found, nil
 	}
 	// Something is missing, or is being written by another process right now:
 	// look again when alone, then write or say what is wrong.
 	unlock, lockErr := d.lock()
 	if lockErr != nil {
-		if !errors.Is(err, errOutdated) {
-			return nil, err
+		if errors.Is(err, errOutdated) {
+			err = fmt.Errorf("%w; %s", lockErr, writableRemedy)
 		}
-		return nil, fmt.Errorf("%w; %s", lockErr, writableRemedy)
+		return found, err
 	}
 	defer unlock()
 	d.writable = true
-	return d.load()
+	return read(d)
 }
 
 // errOutdated is the answer of a directory that may not be written to when
@@ -70,7 +75,7 @@ func (d directory) lock() (unlock func(), err error) {
 	return lockedfile.MutexAt(filepath.Join(d.path, ".lock")).Lock()
 }
 
-func (d directory) load() (*Bundle, error) {
+func (d directory) bundle() (*Bundle, error) {
 	ca, err := d.authority()
 	if err != nil {
 		return nil, err

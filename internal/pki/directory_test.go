@@ -286,7 +286,7 @@ func TestLoadOnlyReads(t *testing.T) {
 	if exists(filepath.Join(dir, ".lock")) {
 		t.Error("a start without need took the lock")
 	}
-	b, err := directory{path: dir, options: Options{Hosts: []string{"example.org"}}}.load()
+	b, err := directory{path: dir, options: Options{Hosts: []string{"example.org"}}}.bundle()
 	if !errors.Is(err, errOutdated) {
 		t.Errorf("without the lock: %v, %v", b, err)
 	}

@@ -1,6 +1,7 @@
 // Package pki makes and keeps the certificates of one server: its authority,
-// the serving certificate and the administrator's client certificate, in a
-// directory or in memory. It must not know who listens with them or what an
+// the serving certificate and the administrator's client certificate, and the
+// key that service account tokens are signed with, in a directory or in
+// memory. It must not know who listens with them, what a token says or what an
 // identity may do.
 package pki
 

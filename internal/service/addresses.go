@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,123 +27,147 @@ import (
 	"github.com/knarr-io/knarr/internal/store"
 )
 
-// takeAddress takes the cluster address that the Service asks for or, if it
-// asks for none, any that is free.
-func (w *write) takeAddress() error {
+// takeAddresses takes, for each family of the Service, the address that it
+// asks for or, if it asks for none, any that is free.
+func (w *write) takeAddresses() error {
 	svc := w.svc
 	if !needsClusterIP(svc) || headless(svc) {
 		return nil
 	}
-	wanted := ""
-	if len(svc.Spec.ClusterIPs) > 0 {
-		wanted = svc.Spec.ClusterIPs[0]
+	for len(svc.Spec.ClusterIPs) < len(svc.Spec.IPFamilies) {
+		svc.Spec.ClusterIPs = append(svc.Spec.ClusterIPs, "")
 	}
-	ip := wanted
-	if wanted == "" {
-		free, err := w.takeAnyAddress()
-		if err != nil {
-			return w.addressError(err, "failed to allocate IP")
+	for i := range svc.Spec.IPFamilies {
+		if err := w.takeAddress(i); err != nil {
+			return err
 		}
-		ip = free.String()
-	} else if err := w.takeThisAddress(wanted); err != nil {
-		return w.addressError(err, "failed to allocate IP "+wanted)
 	}
-	svc.Spec.ClusterIP, svc.Spec.ClusterIPs = ip, []string{ip}
+	svc.Spec.ClusterIP = svc.Spec.ClusterIPs[0]
+	return nil
+}
+
+// takeAddress takes the Service's i-th address.
+func (w *write) takeAddress(i int) error {
+	family, wanted := w.svc.Spec.IPFamilies[i], w.svc.Spec.ClusterIPs[i]
+	if wanted != "" {
+		if err := w.takeThisAddress(family, wanted); err != nil {
+			return w.addressError(err, "failed to allocate IP "+wanted)
+		}
+		return nil
+	}
+	free, err := w.takeAnyAddress(family)
+	switch {
+	case errors.Is(err, ipallocator.ErrFull):
+		return apierrors.NewInternalError(fmt.Errorf("failed to allocate a serviceIP for Service %q: %w", w.svc.Name, err))
+	case err != nil:
+		return w.addressError(err, "failed to allocate IP")
+	}
+	// A slice of its own: the old Service may share it.
+	w.svc.Spec.ClusterIPs = slices.Clone(w.svc.Spec.ClusterIPs)
+	w.svc.Spec.ClusterIPs[i] = free.String()
 	return nil
 }
 
 // addressError is what a client is told when err kept it from an address.
 func (w *write) addressError(err error, what string) error {
-	if _, ok := err.(apierrors.APIStatus); ok {
-		return err
-	}
-	if errors.Is(err, ipallocator.ErrFull) {
-		return apierrors.NewInternalError(fmt.Errorf("failed to allocate a serviceIP for Service %q: %w", w.svc.Name, err))
-	}
-	value := w.svc.Spec.ClusterIPs
-	if len(value) == 0 {
-		value = []string{""} // upstream has made room for it by then
-	}
-	return invalid(w.svc, field.ErrorList{field.Invalid(clusterIPsPath, value, fmt.Sprintf("%s: %v", what, err))})
+	return invalid(w.svc, field.ErrorList{field.Invalid(clusterIPsPath, w.svc.Spec.ClusterIPs, fmt.Sprintf("%s: %v", what, err))})
 }
 
 // takeThisAddress takes an address that is asked for. A dry run finds out only
 // whether it is in a range, as upstream's does.
-func (w *write) takeThisAddress(wanted string) error {
+func (w *write) takeThisAddress(family api.IPFamily, wanted string) error {
 	// Upstream's parser: it takes leading zeros, of addresses stored long ago.
 	parsed := netutils.ParseIPSloppy(wanted)
 	if parsed == nil {
-		return apierrors.NewInternalError(fmt.Errorf("failed to parse service IP %q", wanted))
+		return fmt.Errorf("failed to parse service IP %q", wanted) // validation has seen it: this cannot be
 	}
-	ranges, err := w.readyRanges()
-	if err != nil {
-		return err
-	}
+	ranges := w.readyRanges(family)
 	ip := servicecidr.IPToAddr(parsed)
 	for _, r := range ranges {
 		if servicecidr.PrefixContainsIP(r, ip) {
 			if w.dryRun {
 				return nil
 			}
-			return w.createAddress(ip)
+			return w.createAddress(family, ip)
 		}
 	}
-	if w.dryRun && len(ranges) > 0 {
-		return &ipallocator.ErrNotInRange{IP: net.IP(ip.AsSlice()), ValidRange: ranges[0].String()}
+	switch {
+	case !w.dryRun:
+		return ipallocator.ErrMismatchedNetwork
+	case len(ranges) == 0:
+		return ipallocator.ErrNotReady
 	}
-	return ipallocator.ErrMismatchedNetwork
+	return &ipallocator.ErrNotInRange{IP: net.IP(ip.AsSlice()), ValidRange: ranges[0].String()}
 }
 
 // takeAnyAddress takes a free address. A dry run is given the address of the
 // network itself, as upstream's is.
-func (w *write) takeAnyAddress() (netip.Addr, error) {
-	ranges, err := w.readyRanges()
-	if err != nil {
-		return netip.Addr{}, err
+func (w *write) takeAnyAddress(family api.IPFamily) (netip.Addr, error) {
+	ranges := w.readyRanges(family)
+	if w.dryRun {
+		if len(ranges) == 0 {
+			return netip.Addr{}, ipallocator.ErrNotReady
+		}
+		return ranges[0].Addr(), nil
 	}
 	for _, r := range ranges {
-		if w.dryRun {
-			return r.Addr(), nil
-		}
 		if ip, ok := spanOf(r).pick(w.addressFree); ok {
-			return ip, w.createAddress(ip)
+			return ip, w.createAddress(family, ip)
 		}
 	}
 	return netip.Addr{}, ipallocator.ErrFull
 }
 
-// exchangeAddress takes or gives back a cluster address where the Service's
-// type has changed.
-func (w *write) exchangeAddress(old *api.Service) error {
-	switch before, now := needsClusterIP(old), needsClusterIP(w.svc); {
+// exchangeAddresses takes and gives back cluster addresses where the Service's
+// type has changed, or the number of its families.
+func (w *write) exchangeAddresses(old *api.Service) error {
+	svc := w.svc
+	switch before, now := needsClusterIP(old), needsClusterIP(svc); {
 	case !before && now:
-		return w.takeAddress()
+		return w.takeAddresses()
+	case headless(old):
+		return nil
 	case before && !now:
-		return w.giveAddresses(old)
+		return w.giveAll(old)
+	case len(old.Spec.IPFamilies) == 1 && len(svc.Spec.IPFamilies) == 2:
+		if !w.configured(svc.Spec.IPFamilies[1]) {
+			return nil // it became headless, which validation refuses; upstream panics here
+		}
+		if len(svc.Spec.ClusterIPs) < 2 {
+			svc.Spec.ClusterIPs = append(slices.Clip(svc.Spec.ClusterIPs), "")
+		}
+		return w.takeAddress(1)
+	case len(old.Spec.IPFamilies) == 2 && len(svc.Spec.IPFamilies) == 1 && len(old.Spec.ClusterIPs) == 2:
+		return w.giveAddress(old.Spec.ClusterIPs[1])
 	}
 	return nil
 }
 
-// giveAddresses gives the cluster addresses of svc back. Those of a family
-// that is not configured here belong to a server that has it.
-func (w *write) giveAddresses(svc *api.Service) error {
+// giveAll gives all cluster addresses of svc back.
+func (w *write) giveAll(svc *api.Service) error {
 	if !needsClusterIP(svc) || headless(svc) {
 		return nil
 	}
 	for _, clusterIP := range svc.Spec.ClusterIPs {
-		parsed := netutils.ParseIPSloppy(clusterIP)
-		if parsed == nil || familyOf(clusterIP) != w.options.Family {
-			continue
-		}
-		if err := w.deleteAddress(servicecidr.IPToAddr(parsed)); err != nil {
+		if err := w.giveAddress(clusterIP); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// giveAddress gives a cluster address back. One of a family that is not
+// configured here belongs to a server that has it.
+func (w *write) giveAddress(clusterIP string) error {
+	parsed := netutils.ParseIPSloppy(clusterIP)
+	if parsed == nil || !w.configured(familyOf(clusterIP)) {
+		return nil
+	}
+	return w.deleteAddress(servicecidr.IPToAddr(parsed))
+}
+
 // createAddress makes the IPAddress that says that ip is the Service's.
-func (w *write) createAddress(ip netip.Addr) error {
+func (w *write) createAddress(family api.IPFamily, ip netip.Addr) error {
 	if !w.addressFree(ip) {
 		return ipallocator.ErrAllocated
 	}
@@ -150,7 +175,7 @@ func (w *write) createAddress(ip netip.Addr) error {
 		ObjectMeta: metav1.ObjectMeta{
 			Name: ip.String(),
 			Labels: map[string]string{
-				networkingv1.LabelIPAddressFamily: string(w.options.Family),
+				networkingv1.LabelIPAddressFamily: string(family),
 				networkingv1.LabelManagedBy:       ipallocator.ControllerName,
 			},
 		},
@@ -224,29 +249,22 @@ func (a *Allocator) addressKey(ip netip.Addr) string {
 
 func (a *Allocator) addressFree(ip netip.Addr) bool { return a.state.Get(a.addressKey(ip)) == nil }
 
-// readyRanges returns the ranges of the ServiceCIDRs from which addresses may
-// be taken, in the order of their names.
-func (a *Allocator) readyRanges() ([]netip.Prefix, error) {
+// readyRanges returns the ranges of the ServiceCIDRs from which addresses of
+// a family may be taken, in the order of their names. What cannot be read has
+// none.
+func (a *Allocator) readyRanges(family api.IPFamily) []netip.Prefix {
 	if a.ranges == nil || a.addresses == nil {
-		return nil, ipallocator.ErrNotReady
+		return nil
 	}
 	var ready []netip.Prefix
-	var failed error
 	a.state.Snapshot(a.ranges.Storage.Prefix).Each(state.Range{}, func(o *object.Object) bool {
 		obj, err := a.ranges.DecodeStored(o)
-		if err != nil {
-			failed = errors.Join(failed, err)
-			return true
-		}
-		if cidr, ok := obj.(*networking.ServiceCIDR); ok && isReady(cidr) {
-			ready = append(ready, a.ofFamily(cidr.Spec.CIDRs)...)
+		if cidr, ok := obj.(*networking.ServiceCIDR); err == nil && ok && isReady(cidr) {
+			ready = append(ready, ofFamily(cidr.Spec.CIDRs, family)...)
 		}
 		return true
 	})
-	if len(ready) == 0 && failed != nil {
-		return nil, apierrors.NewInternalError(failed)
-	}
-	return ready, nil
+	return ready
 }
 
 // isReady reports whether addresses may be taken from cidr. Without the
@@ -263,11 +281,14 @@ func isReady(cidr *networking.ServiceCIDR) bool {
 	return true
 }
 
-func (a *Allocator) ofFamily(cidrs []string) []netip.Prefix {
+// ofFamily returns the networks of a family. Upstream takes no addresses from
+// those of IPv6 that are larger than a /64.
+func ofFamily(cidrs []string, family api.IPFamily) []netip.Prefix {
 	var prefixes []netip.Prefix
 	for _, cidr := range cidrs {
 		p, err := netip.ParsePrefix(cidr)
-		if err == nil && p.Addr().Is6() == (a.options.Family == api.IPv6Protocol) {
+		six := err == nil && p.Addr().Is6()
+		if err == nil && six == (family == api.IPv6Protocol) && (!six || p.Bits() >= 64) {
 			prefixes = append(prefixes, p.Masked())
 		}
 	}

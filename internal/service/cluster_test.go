@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,6 +22,7 @@ import (
 	"github.com/knarr-io/knarr/internal/object"
 	"github.com/knarr-io/knarr/internal/service"
 	"github.com/knarr-io/knarr/internal/state"
+	"github.com/knarr-io/knarr/internal/store"
 	"github.com/knarr-io/knarr/internal/store/memory"
 	"github.com/knarr-io/knarr/internal/verb"
 )
@@ -38,34 +40,56 @@ type cluster struct {
 	t         testing.TB
 	verbs     *verb.Verbs
 	catalogue *kind.Catalogue
+	allocator *service.Allocator
+	stop      func()
 }
 
-// newCluster has a ServiceCIDR for each of ranges.
+// newCluster has a ServiceCIDR for each of ranges, and forgets everything with
+// the test.
 func newCluster(t testing.TB, o service.Options, ranges ...string) *cluster {
 	t.Helper()
-	st, err := state.Start(t.Context(), memory.New(memory.Options{}), state.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := st.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	catalogue, err := native.Catalogue(native.Options{IPFamily: corev1.IPFamily(o.Family)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cluster{t, &verb.Verbs{State: st, Companions: map[schema.GroupResource]verb.Companion{
-		service.Resource: service.New(st, catalogue, o),
-	}}, catalogue}
+	c := openCluster(t, memory.New(memory.Options{}), o)
 	for i, r := range ranges {
-		c.must(c.create(cidrs, &networkingv1.ServiceCIDR{
-			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("range-%d", i)},
-			Spec:       networkingv1.ServiceCIDRSpec{CIDRs: []string{r}},
-		}, &metav1.CreateOptions{}))
+		c.addRange(fmt.Sprintf("range-%d", i), r)
 	}
 	return c
+}
+
+// openCluster is what st holds, until the test ends or stop is called.
+func openCluster(t testing.TB, st store.Store, o service.Options) *cluster {
+	t.Helper()
+	s, err := state.Start(t.Context(), st, state.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	stop := func() {
+		once.Do(func() {
+			if err := s.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(stop)
+	family := corev1.IPv4Protocol
+	if len(o.Families) > 0 {
+		family = corev1.IPFamily(o.Families[0])
+	}
+	catalogue, err := native.Catalogue(native.Options{IPFamily: family})
+	if err != nil {
+		t.Fatal(err)
+	}
+	allocator := service.New(s, catalogue, o)
+	return &cluster{t, &verb.Verbs{State: s, Companions: map[schema.GroupResource]verb.Companion{service.Resource: allocator}}, catalogue, allocator, stop}
+}
+
+// addRange makes a ServiceCIDR.
+func (c *cluster) addRange(name string, networks ...string) {
+	c.t.Helper()
+	c.must(c.create(cidrs, &networkingv1.ServiceCIDR{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       networkingv1.ServiceCIDRSpec{CIDRs: networks},
+	}, &metav1.CreateOptions{}))
 }
 
 func (c *cluster) must(_ *object.Object, err error) {
@@ -193,7 +217,13 @@ func (c *cluster) checkBooks() {
 	held := c.holders()
 	ports := map[int32]string{}
 	for name, spec := range c.services() {
-		if ip := spec.ClusterIP; ip != "" && ip != corev1.ClusterIPNone {
+		if spec.Type == corev1.ServiceTypeExternalName {
+			continue // it may say anything, and has nothing
+		}
+		for _, ip := range spec.ClusterIPs {
+			if ip == corev1.ClusterIPNone {
+				continue
+			}
 			if held[ip] != name {
 				c.t.Errorf("%s is the address of service %s, but recorded as that of %q", ip, name, held[ip])
 			}

@@ -49,7 +49,10 @@ func (a *Allocator) completeFamilies(svc, old *api.Service) error {
 		return invalid(svc, errs)
 	}
 	if len(svc.Spec.IPFamilies) == 0 {
-		svc.Spec.IPFamilies = []api.IPFamily{a.options.Family}
+		svc.Spec.IPFamilies = []api.IPFamily{a.options.Families[0]}
+	}
+	if policyOf(svc) != api.IPFamilyPolicySingleStack && len(svc.Spec.IPFamilies) == 1 && len(a.options.Families) == 2 {
+		svc.Spec.IPFamilies = append(svc.Spec.IPFamilies, otherFamily(svc.Spec.IPFamilies[0]))
 	}
 	return nil
 }
@@ -124,7 +127,7 @@ func (a *Allocator) inferFamilies(svc *api.Service) field.ErrorList {
 	var errs field.ErrorList
 	for i := len(svc.Spec.IPFamilies); i < len(svc.Spec.ClusterIPs); i++ {
 		family := familyOf(svc.Spec.ClusterIPs[i])
-		if family != a.options.Family {
+		if !a.configured(family) {
 			errs = append(errs, field.Invalid(clusterIPsPath.Index(i), svc.Spec.ClusterIPs, fmt.Sprintf("%s is not configured on this cluster", family)))
 			continue
 		}
@@ -139,25 +142,21 @@ func (a *Allocator) inferFamilies(svc *api.Service) field.ErrorList {
 func (a *Allocator) completeBareHeadless(svc *api.Service) {
 	spec := &svc.Spec
 	if len(spec.IPFamilies) == 0 {
-		spec.IPFamilies = []api.IPFamily{a.options.Family}
+		spec.IPFamilies = []api.IPFamily{a.options.Families[0]}
 	}
 	if len(spec.IPFamilies) < 2 && policyOf(svc) != api.IPFamilyPolicySingleStack {
-		second := api.IPv4Protocol
-		if spec.IPFamilies[0] == api.IPv4Protocol {
-			second = api.IPv6Protocol
-		}
-		spec.IPFamilies = append(spec.IPFamilies, second)
+		spec.IPFamilies = append(spec.IPFamilies, otherFamily(spec.IPFamilies[0]))
 	}
 }
 
 // checkConfigured refuses families that this server has no addresses of.
 func (a *Allocator) checkConfigured(svc *api.Service) field.ErrorList {
 	var errs field.ErrorList
-	if policyOf(svc) == api.IPFamilyPolicyRequireDualStack {
+	if policyOf(svc) == api.IPFamilyPolicyRequireDualStack && len(a.options.Families) < 2 {
 		errs = append(errs, field.Invalid(policyPath, svc.Spec.IPFamilyPolicy, "this cluster is not configured for dual-stack services"))
 	}
 	for i, family := range svc.Spec.IPFamilies {
-		if family != a.options.Family {
+		if !a.configured(family) {
 			errs = append(errs, field.Invalid(familiesPath.Index(i), family, "not configured on this cluster"))
 		}
 	}
@@ -170,6 +169,18 @@ func policyOf(svc *api.Service) api.IPFamilyPolicy {
 		return ""
 	}
 	return *svc.Spec.IPFamilyPolicy
+}
+
+// configured reports whether there are cluster addresses of a family here.
+func (a *Allocator) configured(family api.IPFamily) bool {
+	return slices.Contains(a.options.Families, family)
+}
+
+func otherFamily(family api.IPFamily) api.IPFamily {
+	if family == api.IPv4Protocol {
+		return api.IPv6Protocol
+	}
+	return api.IPv4Protocol
 }
 
 func familyOf(ip string) api.IPFamily {

@@ -18,9 +18,13 @@ import (
 	"github.com/knarr-io/knarr/internal/store"
 )
 
-// nodePortsKey is where upstream keeps which node ports are taken: a
-// RangeAllocation, which is not served. It is made when the first is.
-const nodePortsKey = "/registry/ranges/servicenodeports"
+// NodePortsPrefix is what the key begins with under which upstream keeps which
+// node ports are taken: a RangeAllocation, which is not served. It is made when
+// the first is taken.
+const (
+	NodePortsPrefix = "/registry/ranges"
+	nodePortsKey    = NodePortsPrefix + "/servicenodeports"
+)
 
 // nodePorts is the node ports as they were at a revision, and what one write
 // takes and gives back of them. What is given back is free for later writes
@@ -28,6 +32,7 @@ const nodePortsKey = "/registry/ranges/servicenodeports"
 type nodePorts struct {
 	*portallocator.PortAllocationOperation
 	allocator *portallocator.PortAllocator
+	span      string // of which they are, as "30000-32767"
 	rev       uint64 // 0 if they were never stored
 	before    []byte
 }
@@ -37,33 +42,46 @@ func (w *write) nodePorts() (*nodePorts, error) {
 	if w.ports != nil {
 		return w.ports, nil
 	}
-	taken := &api.RangeAllocation{Range: w.options.NodePorts.String()}
-	p := &nodePorts{}
-	if o := w.state.Get(nodePortsKey); o != nil {
-		if o.Err != nil {
-			return nil, apierrors.NewInternalError(fmt.Errorf("the node ports cannot be read: %w", o.Err))
-		}
-		if err := runtime.DecodeInto(legacyscheme.Codecs.UniversalDecoder(), o.Value, taken); err != nil {
-			return nil, apierrors.NewInternalError(fmt.Errorf("the node ports cannot be decoded: %w", err))
-		}
-		if taken.Range != w.options.NodePorts.String() {
-			return nil, apierrors.NewInternalError(fmt.Errorf("node ports %s are stored, but the server's range is %s", taken.Range, w.options.NodePorts.String()))
-		}
-		p.rev, p.before = o.Rev, o.Value
-	}
-	var err error
-	if p.allocator, err = portallocator.NewFromSnapshot(taken); err != nil {
+	p, err := w.recordedPorts()
+	if err != nil {
 		return nil, apierrors.NewInternalError(err)
+	}
+	if recorded := p.allocator; p.span != w.options.NodePorts.String() {
+		// The range is another than when they were recorded.
+		if p.allocator, _, err = w.countPorts(recorded); err != nil {
+			return nil, apierrors.NewInternalError(err)
+		}
 	}
 	p.PortAllocationOperation = portallocator.StartOperation(p.allocator, w.dryRun)
 	w.ports = p
 	return p, nil
 }
 
+// recordedPorts returns the node ports as they are recorded.
+func (a *Allocator) recordedPorts() (*nodePorts, error) {
+	taken := &api.RangeAllocation{Range: a.options.NodePorts.String()}
+	p := &nodePorts{}
+	if o := a.state.Get(nodePortsKey); o != nil {
+		if o.Err != nil {
+			return nil, fmt.Errorf("the node ports cannot be read: %w", o.Err)
+		}
+		if err := runtime.DecodeInto(legacyscheme.Codecs.UniversalDecoder(), o.Value, taken); err != nil {
+			return nil, fmt.Errorf("the node ports cannot be decoded: %w", err)
+		}
+		p.rev, p.before = o.Rev, o.Value
+	}
+	var err error
+	p.span = taken.Range
+	p.allocator, err = portallocator.NewFromSnapshot(taken)
+	return p, err
+}
+
 // change returns the write that makes what was taken and given back true, and
 // whether there is anything to write.
 func (p *nodePorts) change() (store.Change, bool, error) {
-	p.Commit() // to the copy in memory; it cannot fail
+	if p.PortAllocationOperation != nil {
+		p.Commit() // to the copy in memory; it cannot fail
+	}
 	var taken api.RangeAllocation
 	if err := p.allocator.Snapshot(&taken); err != nil {
 		return store.Change{}, false, err
@@ -237,8 +255,13 @@ func (w *write) giveHealthCheckPort(svc *api.Service) error {
 	return nil
 }
 
-// nodePortsOf returns the node ports of svc, one for each port that has one.
+// nodePortsOf returns the node ports of svc, one for each port that has one. A
+// Service of a type without node ports may say that it has any, and upstream
+// believes it; here it has none, or it could take away another's.
 func nodePortsOf(svc *api.Service) []int32 {
+	if !hasNodePorts(svc) {
+		return nil
+	}
 	var ports []int32
 	for _, p := range svc.Spec.Ports {
 		if p.NodePort != 0 {

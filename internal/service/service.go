@@ -3,12 +3,14 @@
 // RangeAllocation. It decides what a Service takes and gives back, completes
 // its spec, and returns the changes that must be committed together with it,
 // under the condition that nobody has taken the same meanwhile. So nothing is
-// ever given twice or lost, and there is nothing to repair.
+// ever given twice or lost by knarr itself. What others do to the books, by
+// hand or in the store, is put right by internal/controller/serviceip, which
+// has the node ports counted anew here.
 //
 // The rules and the words are those of upstream's
-// k8s.io/kubernetes/pkg/registry/core/service/storage, for clusters of one IP
-// family. It must not know about verbs or HTTP, and keeps nothing itself: what
-// is taken is read from the state each time.
+// k8s.io/kubernetes/pkg/registry/core/service/storage, for clusters of one and
+// of two IP families. It must not know about verbs or HTTP, and keeps nothing
+// itself: what is taken is read from the state each time.
 package service
 
 import (
@@ -34,9 +36,9 @@ var Resource = schema.GroupResource{Resource: "services"}
 // Options says what there is to be given. The zero value is kube-apiserver's
 // default.
 type Options struct {
-	// Family of cluster addresses; empty means IPv4. The addresses themselves
-	// are those of all ServiceCIDRs of that family.
-	Family api.IPFamily
+	// Families of cluster addresses, one or two, the default one first; empty
+	// means IPv4. The addresses themselves are those of all ServiceCIDRs.
+	Families []api.IPFamily
 	// NodePorts is the range of node ports; empty means 30000-32767.
 	NodePorts utilnet.PortRange
 	// Own, if set, records in a new IPAddress, a hub object that is written as
@@ -55,8 +57,8 @@ type Allocator struct {
 
 // New returns an allocator for the Services in st.
 func New(st *state.State, catalogue *kind.Catalogue, o Options) *Allocator {
-	if o.Family == "" {
-		o.Family = api.IPv4Protocol
+	if len(o.Families) == 0 {
+		o.Families = []api.IPFamily{api.IPv4Protocol}
 	}
 	if o.NodePorts.Size == 0 {
 		o.NodePorts = utilnet.PortRange{Base: 30000, Size: 2768}
@@ -81,7 +83,7 @@ func (a *Allocator) Create(ctx context.Context, obj runtime.Object, dryRun bool)
 		return nil, err
 	}
 	w := a.write(ctx, svc, dryRun)
-	if err := w.takeAddress(); err != nil {
+	if err := w.takeAddresses(); err != nil {
 		return nil, err
 	}
 	if hasNodePorts(svc) {
@@ -112,7 +114,7 @@ func (a *Allocator) Update(ctx context.Context, obj, oldObj runtime.Object, dryR
 		return nil, err
 	}
 	w := a.write(ctx, svc, dryRun)
-	if err := w.exchangeAddress(old); err != nil {
+	if err := w.exchangeAddresses(old); err != nil {
 		return nil, err
 	}
 	if hasNodePorts(old) && !hasNodePorts(svc) {
@@ -139,7 +141,7 @@ func (a *Allocator) Delete(ctx context.Context, obj runtime.Object) ([]store.Cha
 	}
 	a.complete(svc)
 	w := a.write(ctx, svc, false)
-	if err := w.giveAddresses(svc); err != nil {
+	if err := w.giveAll(svc); err != nil {
 		return nil, err
 	}
 	if err := w.giveNodePorts(svc); err != nil {

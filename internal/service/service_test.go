@@ -4,16 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,8 +22,6 @@ import (
 	"github.com/knarr-io/knarr/internal/object"
 	"github.com/knarr-io/knarr/internal/service"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // step is a request and what kube-apiserver v1.37.2 answered to it, all in
 // testdata/services.json. Values that it chose are "<address>" and "<port>".
@@ -184,66 +179,6 @@ func masked(t *testing.T, spec corev1.ServiceSpec, given map[any]bool) map[strin
 	return masked
 }
 
-// TestConcurrent makes, changes and deletes Services from many sides at once.
-func TestConcurrent(t *testing.T) {
-	const clients, rounds = 16, 40
-	c := newCluster(t, service.Options{}, "10.0.0.0/26") // 62 addresses
-	var wg sync.WaitGroup
-	for client := range clients {
-		wg.Go(func() {
-			random := rand.New(rand.NewPCG(1, uint64(client)))
-			for round := range rounds {
-				name := fmt.Sprintf("svc-%d-%d", client, round%3)
-				if err := c.anything(random, name); err != nil {
-					t.Errorf("%s: %v", name, err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	c.checkBooks()
-	for name := range c.services() {
-		c.must(c.delete(services, name, &metav1.DeleteOptions{}))
-	}
-	if held, ports := c.holders(), c.nodePorts(); len(held) > 0 || ports > 0 {
-		t.Errorf("after all Services are gone, %v and %d node ports are taken", held, ports)
-	}
-}
-
-// anything does one thing to a Service. Errors that may be are not returned.
-func (c *cluster) anything(random *rand.Rand, name string) error {
-	svc := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
-	}
-	switch random.IntN(5) {
-	case 0:
-		svc.Spec.Type = corev1.ServiceTypeNodePort
-	case 1:
-		svc.Spec.Type, svc.Spec.ExternalTrafficPolicy = corev1.ServiceTypeLoadBalancer, corev1.ServiceExternalTrafficPolicyLocal
-	case 2:
-		svc.Spec.Type, svc.Spec.ExternalName = corev1.ServiceTypeExternalName, "example.com"
-	case 3:
-		svc.Spec.ClusterIP = fmt.Sprintf("10.0.0.%d", 1+random.IntN(16))
-	}
-	var err error
-	switch random.IntN(3) {
-	case 0:
-		_, err = c.create(services, svc, &metav1.CreateOptions{})
-	case 1:
-		_, err = c.update(svc, &metav1.UpdateOptions{})
-	case 2:
-		_, err = c.delete(services, name, &metav1.DeleteOptions{})
-	}
-	switch {
-	case apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err),
-		err != nil && strings.Contains(err.Error(), "provided IP is already allocated"),
-		err != nil && strings.Contains(err.Error(), "may not change once set"):
-		return nil
-	}
-	return err
-}
-
 // TestFull takes every address there is.
 func TestFull(t *testing.T) {
 	c := newCluster(t, service.Options{}, "10.0.0.0/29", "10.1.0.0/30")
@@ -374,7 +309,7 @@ func TestOwner(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
-	c := newCluster(t, service.Options{Family: api.IPv6Protocol}, "fd00:1::/108", "10.0.0.0/24")
+	c := newCluster(t, service.Options{Families: []api.IPFamily{api.IPv6Protocol}}, "fd00:1::/108", "10.0.0.0/24")
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "six"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
 	o, err := c.create(services, svc, &metav1.CreateOptions{})
 	if err != nil {
@@ -389,4 +324,23 @@ func TestIPv6(t *testing.T) {
 		t.Errorf("an IPv4 address: %v", err)
 	}
 	c.checkBooks()
+}
+
+// TestNoAddress are refusals of addresses, in upstream's words.
+func TestNoAddress(t *testing.T) {
+	svc := func(name string) *corev1.Service {
+		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
+	}
+	c := newCluster(t, service.Options{}, "10.0.0.0/24")
+	_, err := c.create(services, svc("a%b"), &metav1.CreateOptions{})
+	const wrapped = `Service "a%b" is invalid: spec.clusterIPs: Invalid value: [""]: failed to allocate IP: IPAddress.networking.k8s.io "10.0.0.`
+	if code, message := answer(err); code != 422 || !strings.HasPrefix(message, wrapped) {
+		t.Errorf("a name that is no path segment: %d %s", code, message)
+	}
+	c.must(c.delete(cidrs, "range-0", &metav1.DeleteOptions{}))
+	_, err = c.create(services, svc("a"), createDry)
+	const notReady = `Service "a" is invalid: spec.clusterIPs: Invalid value: [""]: failed to allocate IP: allocator not ready`
+	if code, message := answer(err); code != 422 || message != notReady {
+		t.Errorf("a dry run without a ServiceCIDR: %d %s", code, message)
+	}
 }

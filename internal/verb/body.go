@@ -17,12 +17,20 @@ import (
 // a hub object of the target, with defaults set. directive is the request's
 // fieldValidation.
 func (t Target) Decode(ctx context.Context, body []byte, info runtime.SerializerInfo, directive string) (runtime.Object, error) {
+	return t.decodeBody(ctx, body, info, directive, t.newBody(), t.accepts)
+}
+
+// decodeBody decodes into an empty hub object of the body's kind. accepts tells
+// in which versions a body may be.
+func (t Target) decodeBody(ctx context.Context, body []byte, info runtime.SerializerInfo, directive string,
+	into runtime.Object, accepts func(schema.GroupVersion) bool,
+) (runtime.Object, error) {
 	directive = fieldValidation(directive)
 	serializer := info.Serializer
 	if directive != metav1.FieldValidationIgnore {
 		serializer = info.StrictSerializer
 	}
-	gvk, into := t.bodyKind(), t.newBody()
+	gvk := t.bodyKind()
 	decoder := t.resource().Serializer.DecoderToVersion(serializer, t.bodyHub())
 	obj, found, err := decoder.Decode(body, &gvk, into)
 	if err != nil {
@@ -32,7 +40,7 @@ func (t Target) Decode(ctx context.Context, body []byte, info runtime.Serializer
 		}
 		warnStrict(ctx, strict.Errors())
 	}
-	if gv := found.GroupVersion(); gv != gvk.GroupVersion() {
+	if gv := found.GroupVersion(); !accepts(gv) {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%v)", gv, gvk.GroupVersion()))
 	}
 	return obj, nil
@@ -46,6 +54,9 @@ func (t Target) bodyKind() schema.GroupVersionKind {
 	return t.Version.GVK()
 }
 
+// accepts reports whether bodies of the target may be of a version.
+func (t Target) accepts(gv schema.GroupVersion) bool { return gv == t.bodyKind().GroupVersion() }
+
 // bodyHub is the group and version of hub objects of that kind.
 func (t Target) bodyHub() schema.GroupVersion {
 	return schema.GroupVersion{Group: t.bodyKind().Group, Version: runtime.APIVersionInternal}
@@ -53,8 +64,8 @@ func (t Target) bodyHub() schema.GroupVersion {
 
 // newBody is an empty hub object of that kind.
 func (t Target) newBody() runtime.Object {
-	if t.Subresource != nil && t.Subresource.View != nil {
-		return t.Subresource.View.New()
+	if view := t.view(); view != nil {
+		return view.New()
 	}
 	return t.resource().New()
 }

@@ -117,18 +117,16 @@ func (v *Verbs) tryCreate(ctx context.Context, t Target, obj runtime.Object, val
 // insert stores a finished hub object that must not exist yet, together with
 // the changes beside it.
 func (v *Verbs) insert(ctx context.Context, t Target, obj runtime.Object, beside []store.Change, dryRun bool) (*object.Object, error) {
-	m, err := meta.Accessor(obj)
-	if err != nil {
-		return nil, err
-	}
-	if m.GetResourceVersion() != "" {
+	// One that is no number does not count.
+	rev, _ := storage.APIObjectVersioner{}.ObjectResourceVersion(obj)
+	if rev != 0 && !dryRun {
 		return nil, storage.ErrResourceVersionSetOnCreate
 	}
 	key, err := t.key()
 	if err != nil {
 		return nil, err
 	}
-	change, err := t.change(key, obj, 0, false)
+	change, err := t.change(key, obj, 0, false, dryRun)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +134,7 @@ func (v *Verbs) insert(ctx context.Context, t Target, obj runtime.Object, beside
 		if exists := v.State.Get(key); exists != nil {
 			return nil, storage.NewKeyExistsError(key, 0)
 		}
-		return t.unstored(change.Value, 0), nil
+		return t.unstored(change.Value, rev), nil
 	}
 	objects, err := v.State.Commit(ctx, append([]store.Change{change}, beside...)...)
 	if err != nil {
@@ -149,14 +147,17 @@ func (v *Verbs) insert(ctx context.Context, t Target, obj runtime.Object, beside
 	return objects[0], nil
 }
 
-// change is the write of a finished hub object over the revision at.
-func (t Target) change(key string, obj runtime.Object, at uint64, update bool) (store.Change, error) {
+// change is the write of a finished hub object over the revision at. Upstream
+// clears selfLink as it stores, so the answer of a dry run still has it.
+func (t Target) change(key string, obj runtime.Object, at uint64, update, dryRun bool) (store.Change, error) {
 	m, err := meta.Accessor(obj)
 	if err != nil {
 		return store.Change{}, err
 	}
 	m.SetResourceVersion("")
-	m.SetSelfLink("")
+	if !dryRun {
+		m.SetSelfLink("")
+	}
 	value, err := t.resource().Storage.Codec.Encode(obj)
 	if err != nil {
 		return store.Change{}, err

@@ -22,12 +22,15 @@ import (
 // Delete removes the target's object or, where its finalizers or its kind ask
 // for time, marks it as being deleted. opts is modified.
 func (v *Verbs) Delete(ctx context.Context, t Target, opts *metav1.DeleteOptions) (*Result, error) {
+	attributes := t.attributes(ctx, nil, nil, admission.Delete, opts, len(opts.DryRun) > 0)
+	if deref(opts.IgnoreStoreReadErrorWithClusterBreakingPotential) {
+		return v.deleteUnreadable(ctx, t, attributes)
+	}
 	if before := t.resource().BeforeDelete; before != nil {
 		if err := before(ctx, t.Name, opts); err != nil {
 			return nil, err
 		}
 	}
-	attributes := t.attributes(ctx, nil, nil, admission.Delete, opts, len(opts.DryRun) > 0)
 	return v.delete(ctx, t, rest.AdmissionToValidateObjectDeleteFunc(v.Admission, attributes, t.interfaces()), opts)
 }
 
@@ -40,16 +43,13 @@ func (v *Verbs) delete(ctx context.Context, t Target, validate rest.ValidateObje
 	if o == nil {
 		return nil, apierrors.NewNotFound(t.GroupResource(), t.Name)
 	}
-	if o.Err != nil {
-		return nil, unreadable(key, o)
+	obj, err := t.resource().DecodeStored(o)
+	if err != nil {
+		return nil, t.ReadError(o, err)
 	}
 	d := &deletion{Verbs: v, Target: t, key: key, validate: validate, opts: opts, dryRun: len(opts.DryRun) > 0}
 	if p := opts.Preconditions; p != nil {
 		d.preconditions = storage.Preconditions{UID: p.UID, ResourceVersion: p.ResourceVersion}
-	}
-	obj, err := t.resource().DecodeStored(o)
-	if err != nil {
-		return nil, apierrors.NewInternalError(err)
 	}
 	if t.resource().Terminate != nil {
 		return d.terminate(ctx, o, obj)
@@ -284,7 +284,7 @@ func (v *Verbs) remove(ctx context.Context, t Target, key string, preconditions 
 		if err != nil {
 			return nil, storage.NewCorruptObjError(key, err)
 		}
-		if err := preconditions.Check(key, obj); err != nil {
+		if err := preconditions.Check(checkedKey(key, dryRun), obj); err != nil {
 			return nil, err
 		}
 		if err := validate(ctx, obj); err != nil {
@@ -321,7 +321,7 @@ func (d *deletion) marked(o *object.Object, removed bool) *Result {
 // object or, for most kinds, a Status that names it.
 func (d *deletion) answer(o *object.Object, removed bool) (*Result, error) {
 	r := d.marked(o, removed)
-	if d.resource().ReturnDeleted {
+	if d.Version.ReturnDeleted {
 		return r, nil
 	}
 	obj, err := d.decode(o)

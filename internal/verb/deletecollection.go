@@ -2,6 +2,7 @@ package verb
 
 import (
 	"context"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
@@ -24,6 +25,11 @@ func (v *Verbs) DeleteCollection(ctx context.Context, t Target, list *metaintern
 	found, err := v.List(ctx, t, list)
 	if err != nil {
 		return nil, err
+	}
+	for _, o := range found.Objects {
+		if _, err := t.resource().DecodeStored(o); err != nil {
+			return nil, t.ListError(slices.Values(found.Objects), err)
+		}
 	}
 	for _, o := range found.Objects {
 		one := t

@@ -3,19 +3,16 @@ package verb
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	"k8s.io/apiserver/pkg/storage"
 
 	"github.com/knarr-io/knarr/internal/object"
 )
-
-// errorResource stands where upstream's errors do not show the resource.
-var errorResource = schema.GroupResource{}
 
 // forbidden is the refusal of what the authorizer did not allow.
 func forbidden(a authorizer.Attributes, reason string) error {
@@ -30,6 +27,15 @@ func preconditionFailed(t Target, m metav1.Object, p storage.Preconditions) erro
 		err = fmt.Errorf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", deref(p.ResourceVersion), m.GetResourceVersion())
 	}
 	return apierrors.NewConflict(t.GroupResource(), t.Name, err)
+}
+
+// checkedKey is the key that a failed precondition names. A dry run does not get
+// as far as where upstream puts the root before keys.
+func checkedKey(key string, dryRun bool) string {
+	if dryRun {
+		return strings.TrimPrefix(key, keyRoot)
+	}
+	return key
 }
 
 func deref[T any](p *T) (v T) {

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/storage"
-	storageerrors "k8s.io/apiserver/pkg/storage/errors"
 
 	"github.com/knarr-io/knarr/internal/object"
 )
@@ -27,7 +26,7 @@ const (
 
 // Get returns the target's object. A Subresource that is part of the object
 // is the object; one that shows it as another kind is made from it by the
-// caller.
+// caller. That it can be read is not certain: see ReadError.
 func (v *Verbs) Get(ctx context.Context, t Target, opts *metav1.GetOptions) (*object.Object, error) {
 	key, err := t.key()
 	if err != nil {
@@ -44,15 +43,7 @@ func (v *Verbs) Get(ctx context.Context, t Target, opts *metav1.GetOptions) (*ob
 	if o == nil {
 		return nil, apierrors.NewNotFound(t.GroupResource(), t.Name)
 	}
-	if o.Err != nil {
-		return nil, unreadable(key, o)
-	}
 	return o, nil
-}
-
-// unreadable is the error of an object that is there but cannot be read.
-func unreadable(key string, o *object.Object) error {
-	return storageerrors.InterpretGetError(storage.NewCorruptObjError(key, o.Err), errorResource, o.Name)
 }
 
 // parseRevision reads a resourceVersion given by a client; empty is 0.

@@ -36,14 +36,20 @@ const (
 )
 
 // List returns the target's collection, or the page of it that opts ask for.
-// opts must be valid, and its field selector in the kind's own terms.
+// opts must be valid, and its field selector in the kind's own terms. That all
+// of the list can be read is not certain: see ListError.
 func (v *Verbs) List(ctx context.Context, t Target, opts *metainternalversion.ListOptions) (*List, error) {
 	sel := t.selection(opts)
 	snapshot, from, err := v.listSnapshot(ctx, t, sel, opts)
 	if err != nil {
 		return nil, err
 	}
-	return sel.page(t, snapshot, from, opts)
+	list, err := sel.page(t, snapshot, from, opts)
+	if err != nil {
+		every := func(visit func(*object.Object) bool) { snapshot.Each(state.Range{Namespace: sel.namespace}, visit) }
+		return nil, t.ListError(every, err)
+	}
+	return list, nil
 }
 
 // chosen is which objects of a resource a request is about.

@@ -95,11 +95,7 @@ func (c *cluster) do(w write) (*verb.Result, error) {
 	if w.verb == "create" {
 		return c.verbs.Create(ctx, t, obj, &metav1.CreateOptions{DryRun: o.DryRun, FieldManager: o.FieldManager})
 	}
-	update := c.verbs.Update
-	if t.Subresource != nil && t.Subresource.View != nil {
-		update = c.verbs.UpdateView
-	}
-	return update(ctx, t, obj, &metav1.UpdateOptions{DryRun: o.DryRun, FieldManager: o.FieldManager})
+	return c.verbs.Update(ctx, t, obj, &metav1.UpdateOptions{DryRun: o.DryRun, FieldManager: o.FieldManager})
 }
 
 func (c *cluster) must(w write) *object.Object {

@@ -50,9 +50,6 @@ func (v *Verbs) Patch(ctx context.Context, t Target, patchType types.PatchType, 
 func (v *Verbs) updateBy(ctx context.Context, t Target, transform rest.TransformFunc, opts *metav1.PatchOptions, forceCreate bool) (*Result, error) {
 	update := &metav1.UpdateOptions{DryRun: opts.DryRun, FieldManager: opts.FieldManager, FieldValidation: opts.FieldValidation}
 	update.SetGroupVersionKind(metav1.SchemeGroupVersion.WithKind("UpdateOptions"))
-	if t.Subresource != nil && t.Subresource.View != nil {
-		return v.updateView(ctx, t, rest.DefaultUpdatedObjectInfo(nil, transform), update)
-	}
 	return v.update(ctx, t, rest.DefaultUpdatedObjectInfo(nil, transform, v.admitUpdate(t, update)), update, forceCreate)
 }
 
@@ -140,7 +137,7 @@ func (p *patching) mergePatch(ctx context.Context, current runtime.Object) (runt
 	if err != nil {
 		return nil, err
 	}
-	after, err := jsonpatch.MergePatch(before, p.patch)
+	after, err := mergeInto(before, p.patch)
 	if errors.Is(err, jsonpatch.ErrBadJSONPatch) {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,7 +25,9 @@ import (
 // optimisticLock is upstream's message for an update of an older version.
 const optimisticLock = "the object has been modified; please apply your changes to the latest version and try again"
 
-// Update replaces the target's object by obj, a hub object.
+// Update replaces the target's object by obj, a hub object. If the target is a
+// view, obj is of the view's kind, and is written to the object behind it, under
+// that one's rules; admission sees the view.
 func (v *Verbs) Update(ctx context.Context, t Target, obj runtime.Object, opts *metav1.UpdateOptions) (*Result, error) {
 	if err := t.ensureNamespace(obj); err != nil {
 		return nil, err
@@ -76,6 +77,9 @@ func (v *Verbs) update(ctx context.Context, t Target, info rest.UpdatedObjectInf
 	key, err := t.key()
 	if err != nil {
 		return nil, err
+	}
+	if t.view() != nil {
+		info = &viewUpdate{Verbs: v, Target: t, info: info}
 	}
 	var preconditions storage.Preconditions
 	if p := info.Preconditions(); p != nil {
@@ -216,7 +220,7 @@ func (v *Verbs) removeDuringUpdate(ctx context.Context, t Target, u *updating, p
 		return nil, storageerrors.InterpretDeleteError(err, t.GroupResource(), t.Name)
 	}
 	rev, _ := storage.APIObjectVersioner{}.ObjectResourceVersion(u.obj)
-	change, err := t.change(u.key, u.obj, rev, true)
+	change, err := t.change(u.key, u.obj, rev, true, dryRun)
 	if err != nil {
 		return nil, err
 	}
@@ -241,23 +245,21 @@ func (v *Verbs) guaranteedUpdate(ctx context.Context, t Target, key string, prec
 		switch {
 		case o == nil && !ignoreNotFound:
 			return nil, storage.NewKeyNotFoundError(key, 0)
-		case o != nil && o.Err != nil:
-			return nil, storage.NewCorruptObjError(key, o.Err)
 		case o != nil:
 			var err error
 			if existing, err = t.resource().DecodeStored(o); err != nil {
-				return nil, fmt.Errorf("decoding %s: %w", key, err)
+				return nil, t.updateError(o, err, dryRun)
 			}
 			rev = o.Rev
 		}
-		if err := preconditions.Check(key, existing); err != nil {
+		if err := preconditions.Check(checkedKey(key, dryRun), existing); err != nil {
 			return nil, err
 		}
 		obj, beside, err := try(ctx, existing, rev)
 		if err != nil {
 			return nil, err
 		}
-		change, err := t.change(key, obj, rev, rev != 0)
+		change, err := t.change(key, obj, rev, rev != 0, dryRun)
 		if err != nil {
 			return nil, err
 		}

@@ -46,6 +46,12 @@ type Verbs struct {
 	// Companions are those of the resources that have one. They are set before
 	// the first write.
 	Companions map[schema.GroupResource]Companion
+	// Actions are what creates do that make no object. They are set before the
+	// first request.
+	Actions map[ActionKey]Action
+	// Computed are the resources whose objects are made when they are asked for.
+	// They are set before the first request.
+	Computed map[schema.GroupResource]Computed
 }
 
 // Target is what a request is about.
@@ -103,7 +109,7 @@ func (t Target) subresource() string {
 
 // updateStrategy returns the rules for updates of the target.
 func (t Target) updateStrategy() rest.RESTUpdateStrategy {
-	if t.Subresource != nil {
+	if t.Subresource != nil && t.view() == nil {
 		return t.Subresource.Update
 	}
 	return t.resource().Update
@@ -204,6 +210,9 @@ func (v *Verbs) validateUpdate(t Target, a admission.Attributes) rest.ValidateOb
 		return rest.ValidateAllObjectUpdateFunc
 	}
 	plugins := rest.AdmissionToValidateObjectUpdateFunc(v.Admission, a, t.interfaces())
+	if view := t.view(); view != nil {
+		return viewed(view, plugins)
+	}
 	return func(ctx context.Context, obj, old runtime.Object) error {
 		return plugins(ctx, obj.DeepCopyObject(), old.DeepCopyObject())
 	}

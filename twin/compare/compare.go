@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -26,15 +27,17 @@ type Side struct {
 	Addresses []string
 }
 
-// Pair tells stories to two servers. It is not safe for concurrent use.
+// Pair tells stories to two servers. Several stories may be told at once.
 type Pair struct {
 	sides   [2]Side
 	servers [2]*story.Server
 	decoder *decoder
-	known   []*Known
-	told    int
 
-	// Ignore are names of members of bodies that are not compared.
+	mu    sync.Mutex
+	known []*Known
+	told  int
+
+	// Ignore are names of members of bodies that are not compared; set before the first story.
 	Ignore []string
 }
 
@@ -56,6 +59,8 @@ func New(first, second Side, known []*Known) (*Pair, error) {
 // Difference is one request of a story that the two servers answered differently.
 type Difference struct {
 	Request string
+	// Sent is the body of the request, as the first server was sent it.
+	Sent []byte
 	// Diff shows it, line by line; Unexplained are the lines that no known
 	// difference accounts for, and Reasons those of the known ones that applied.
 	Diff        string
@@ -68,6 +73,8 @@ type Result struct {
 	Story       string
 	Requests    int
 	Differences []Difference
+	// Failures is how many of the second server's answers have the status 500.
+	Failures int
 	// Transcript is what the first server said, in its normal form.
 	Transcript []string
 }
@@ -88,57 +95,93 @@ func (r Result) Explained() bool {
 // Tell tells one story to both servers at once and compares. The error is of the
 // comparison itself: a server that cannot be reached at all.
 func (p *Pair) Tell(ctx context.Context, s story.Story) (Result, error) {
-	p.told++
-	for _, k := range p.known {
-		k.told = k.told || k.story.MatchString(s.Name)
-	}
-	namespace := fmt.Sprintf("story-%d", p.told)
-	var texts [2][]string
+	namespace := p.begin(s.Name)
+	var told [2]telling
 	var errs [2]error
 	var both sync.WaitGroup
 	for i := range p.servers {
-		both.Go(func() { texts[i], errs[i] = p.tell(ctx, i, namespace, s) })
+		both.Go(func() { told[i], errs[i] = p.tell(ctx, i, namespace, s) })
 	}
 	both.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
 		return Result{}, fmt.Errorf("story %s: %w", s.Name, err)
 	}
 
-	result := Result{Story: s.Name, Requests: len(texts[0]), Transcript: texts[0]}
-	for i := range max(len(texts[0]), len(texts[1])) {
-		first, second := at(texts[0], i), at(texts[1], i)
-		if first == second {
-			continue
+	result := Result{Story: s.Name, Requests: len(told[0].texts), Transcript: told[0].texts}
+	for _, e := range told[1].exchanges {
+		if e.Status == http.StatusInternalServerError {
+			result.Failures++
 		}
-		request, _, _ := strings.Cut(first, "\n")
-		d := Difference{
-			Request: request,
-			Diff:    string(diff.Diff(p.sides[0].Name, []byte(first), p.sides[1].Name, []byte(second))),
+	}
+	for i := range max(len(told[0].texts), len(told[1].texts)) {
+		if d, differ := p.difference(s.Name, told[0].at(i), told[1].at(i)); differ {
+			if i < len(told[0].exchanges) {
+				d.Sent = told[0].exchanges[i].Sent
+			}
+			result.Differences = append(result.Differences, d)
 		}
-		d.Unexplained, d.Reasons = explain(p.known, s.Name, request, changedLines(d.Diff))
-		result.Differences = append(result.Differences, d)
 	}
 	return result, nil
 }
 
-func (p *Pair) tell(ctx context.Context, i int, namespace string, s story.Story) ([]string, error) {
+// begin notes that a story is told and returns the namespace that is its own.
+func (p *Pair) begin(name string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told++
+	for _, k := range p.known {
+		k.told = k.told || k.story.MatchString(name)
+	}
+	return fmt.Sprintf("story-%d", p.told)
+}
+
+func (p *Pair) difference(name, first, second string) (Difference, bool) {
+	if first == second {
+		return Difference{}, false
+	}
+	request, _, _ := strings.Cut(first, "\n")
+	d := Difference{
+		Request: request,
+		Diff:    string(diff.Diff(p.sides[0].Name, []byte(first), p.sides[1].Name, []byte(second))),
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d.Unexplained, d.Reasons = explain(p.known, name, request, changedLines(d.Diff))
+	return d, true
+}
+
+// A telling is a story as it went with one server: the exchanges, and each in its
+// normal form.
+type telling struct {
+	exchanges []*story.Exchange
+	texts     []string
+}
+
+func (t telling) at(i int) string {
+	if i < len(t.texts) {
+		return t.texts[i]
+	}
+	return "(no such request)\n"
+}
+
+func (p *Pair) tell(ctx context.Context, i int, namespace string, s story.Story) (telling, error) {
 	side := p.sides[i]
 	session, since, err := p.servers[i].Begin(ctx, namespace)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", side.Name, err)
+		return telling{}, fmt.Errorf("%s: %w", side.Name, err)
 	}
 	defer session.End()
 	start, err := strconv.ParseUint(since, 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("%s: namespace %s has resourceVersion %q", side.Name, namespace, since)
+		return telling{}, fmt.Errorf("%s: namespace %s has resourceVersion %q", side.Name, namespace, since)
 	}
 	s.Tell(session)
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return telling{}, err
 	}
 	names := normal.New(start, addresses(side)...)
-	names.Prefixes, names.Ignore = session.Prefixes, p.Ignore
-	return p.decoder.form(session.Exchanges, names), nil
+	names.Prefixes, names.Ignore, names.AnyOrder = session.Prefixes, p.Ignore, s.AnyOrder
+	return telling{session.Exchanges, p.decoder.form(session.Exchanges, names)}, nil
 }
 
 // addresses are the names a server may call itself, longest first.
@@ -152,13 +195,6 @@ func addresses(side Side) []string {
 		all = append(all, host+":"+u.Port())
 	}
 	return append(append(all, u.Host), side.Addresses...)
-}
-
-func at(list []string, i int) string {
-	if i < len(list) {
-		return list[i]
-	}
-	return "(no such request)\n"
 }
 
 func changedLines(diff string) []string {

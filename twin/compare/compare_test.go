@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"k8s.io/client-go/rest"
@@ -16,11 +17,14 @@ import (
 // serve answers every creation as its own revisions and uids have it, and all else as told.
 func serve(t *testing.T, name string, revision int, answer http.HandlerFunc) Side {
 	t.Helper()
+	var mu sync.Mutex
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost {
 			answer(w, r)
 			return
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		var object map[string]any
 		_ = json.NewDecoder(r.Body).Decode(&object)
 		revision++
@@ -98,5 +102,46 @@ func TestKnownDifferencesExplain(t *testing.T) {
 	tell(t, serve(t, "one", 10, ok), serve(t, "two", 10, ok), gone, other)
 	if !gone.Gone() || other.Gone() {
 		t.Errorf("gone: %t, of another story: %t", gone.Gone(), other.Gone())
+	}
+}
+
+func TestADifferenceShowsWhatWasSent(t *testing.T) {
+	fail := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }
+	pair, err := New(serve(t, "one", 10, ok), serve(t, "two", 20, fail), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := pair.Tell(t.Context(), story.Story{Name: "put", Tell: func(s *story.Session) { s.Put("/things/a", "the body") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(result.Differences) != 1 || string(result.Differences[0].Sent) != "the body" || result.Failures != 1 {
+		t.Errorf("unexpected result %+v", result)
+	}
+}
+
+func TestStoriesAreToldAtOnce(t *testing.T) {
+	known := &Known{Reason: "two is late"}
+	if err := known.compile(); err != nil {
+		t.Fatal(err)
+	}
+	late := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "late") }
+	pair, err := New(serve(t, "one", 10, ok), serve(t, "two", 20, late), []*Known{known})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const stories = 8
+	var told sync.WaitGroup
+	for range stories {
+		told.Go(func() {
+			result, err := pair.Tell(t.Context(), story.Story{Name: "get", Tell: func(s *story.Session) { s.Get("/things/a") }})
+			if err != nil || !result.Explained() {
+				t.Errorf("unexpected result %+v, %v", result, err)
+			}
+		})
+	}
+	told.Wait()
+	if known.Used() != stories {
+		t.Errorf("the known difference was used %d times", known.Used())
 	}
 }

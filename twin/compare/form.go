@@ -166,7 +166,7 @@ func program(e *story.Exchange, names *normal.Names) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s\nexit code %d\n", names.Text(e.Request), e.Status)
 	for _, body := range e.Bodies {
-		text := spaces.ReplaceAllString(names.Text(string(body)), " ")
+		text := spaces.ReplaceAllString(names.Text(diffed.ReplaceAllString(string(body), "<$1>")), " ")
 		fmt.Fprintf(&out, "\n%s", ages.ReplaceAllString(text, "${1}<age>$3"))
 	}
 	if e.End != "" {
@@ -176,6 +176,8 @@ func program(e *story.Exchange, names *normal.Names) string {
 }
 
 var (
+	// Where kubectl diff keeps what it compares, and when it wrote that down.
+	diffed = regexp.MustCompile(`/tmp/(LIVE|MERGED)-\d+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ [-+]\d{4}`)
 	spaces = regexp.MustCompile(`[ \t]+`)
 	ages   = regexp.MustCompile(`(?m)( )((?:\d+[smhd])+)( |$)`)
 )

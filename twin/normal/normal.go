@@ -29,6 +29,8 @@ type Names struct {
 	Prefixes []string
 	// Ignore are names of members that are left out wherever they are.
 	Ignore []string
+	// AnyOrder leaves out in which order a refusal tells its causes.
+	AnyOrder bool
 	// Since is the revision just before the story; all that is older is called "old".
 	Since uint64
 
@@ -131,6 +133,9 @@ func (n *Names) value(value tree, path []string) tree {
 			}
 			result = append(result, member{n.Text(m.key), item})
 		}
+		if n.AnyOrder && v.text("kind") == "Status" {
+			return orderCauses(result)
+		}
 		return result
 	case string:
 		return n.Text(v)
@@ -163,6 +168,12 @@ var (
 	clusterIP = regexp.MustCompile(`\b10\.0\.0\.\d{1,3}\b`)
 	// A Service's ports as a table shows them: 80:31234/TCP.
 	shownNodePort = regexp.MustCompile(`\b(\d+):(3[0-2]\d{3})/`)
+	// The same in a document that a message quotes, and in a message.
+	quotedNodePort = regexp.MustCompile(`(odePort\\*": ?|odePort:|nodePort: \{[A-Z]+ |Duplicate value: )(3[0-2]\d{3})\b`)
+	// A token that a server signed: three parts, of which the first two are JSON.
+	jwt = regexp.MustCompile(`\beyJ[\w-]+\.eyJ[\w-]+\.[\w-]+`)
+	// What a key of a key set is known by and made of.
+	publicKey = regexp.MustCompile(`("(?:kid|x|y|n)":\s*")([\w-]{20,})"`)
 	// The credential that a request came with, as kube-apiserver notes it in a user's extra.
 	certificate   = regexp.MustCompile(`-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----`)
 	certificateID = regexp.MustCompile(`X509SHA256=[0-9a-f]{64}`)
@@ -173,6 +184,9 @@ var (
 
 // Text is the normal form of any text, alone or within a document.
 func (n *Names) Text(text string) string {
+	if len(n.Prefixes) == 0 && !strings.ContainsAny(text, "0123456789") {
+		return text // nothing that is replaced is without a digit, but what follows a prefix
+	}
 	for _, prefix := range n.Prefixes {
 		if prefix != "" {
 			text = n.hideSuffix(text, prefix)
@@ -185,6 +199,9 @@ func (n *Names) Text(text string) string {
 	text = timestamp.ReplaceAllStringFunc(text, n.time)
 	text = clusterIP.ReplaceAllStringFunc(text, func(s string) string { return n.name("cluster-ip", s) })
 	text = replaceGroup(shownNodePort, text, 2, func(s string) string { return n.name("node-port", s) })
+	text = replaceGroup(quotedNodePort, text, 2, func(s string) string { return n.name("node-port", s) })
+	text = publicKey.ReplaceAllString(text, `$1<key>"`)
+	text = jwt.ReplaceAllString(text, "<token>")
 	text = certificate.ReplaceAllStringFunc(text, func(s string) string { return n.name("certificate", s) })
 	text = certificateID.ReplaceAllString(text, "X509SHA256=<digest>")
 	text = continueQuery.ReplaceAllString(text, "continue=<continue>")
@@ -193,6 +210,8 @@ func (n *Names) Text(text string) string {
 
 // hideSuffix replaces the five characters that upstream appends to a generateName.
 func (n *Names) hideSuffix(text, prefix string) string {
+	const longest = 63 - 5 // of a prefix that a name begins with
+	prefix = prefix[:min(len(prefix), longest)]
 	const alphabet = "bcdfghjklmnpqrstvwxz2456789" // k8s.io/apimachinery/pkg/util/rand
 	generated := regexp.MustCompile(regexp.QuoteMeta(prefix) + "([" + alphabet + "]{5})\\b")
 	return replaceGroup(generated, text, 1, func(s string) string { return n.name("generated", s) })

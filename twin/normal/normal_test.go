@@ -186,3 +186,49 @@ func TestRefusesWhatIsNoDocument(t *testing.T) {
 		}
 	}
 }
+
+func TestTheOrderOfCausesMayBeLeftOut(t *testing.T) {
+	refusal := func(message, first, second string) string {
+		return fmt.Sprintf(`{"kind":"Status","message":%q,"details":{"causes":[{"field":%q},{"field":%q}]}}`, message, first, second)
+	}
+	one := refusal("invalid: [a: bad, b: worse]", "a", "b")
+	other := refusal("invalid: [b: worse, a: bad]", "b", "a")
+	typed, swapped := refusal("errors:\n  x\n  y", "a", "b"), refusal("errors:\n  y\n  x", "a", "b")
+	for _, any := range []bool{false, true} {
+		n := New(1)
+		n.AnyOrder = any
+		forms := form(t, n, one, other, typed, swapped)
+		if (forms[0] == forms[1]) != any || (forms[2] == forms[3]) != any {
+			t.Errorf("AnyOrder %t: %q", any, forms)
+		}
+	}
+	generated := func(suffix string) string {
+		n := New(1)
+		n.AnyOrder, n.Prefixes = true, []string{"web-"}
+		return form(t, n, refusal("invalid", `web-`+suffix, `web-\"`))[0]
+	}
+	if letters, numbers := generated("bcdfg"), generated("24567"); letters != numbers {
+		t.Errorf("the order depends on a generated name: %s\n%s", letters, numbers)
+	}
+	n := New(1)
+	n.AnyOrder = true
+	if forms := form(t, n, one, refusal("invalid: [a: bad]", "a", "a")); forms[0] == forms[1] {
+		t.Errorf("a cause that is missing is not seen: %s", forms[0])
+	}
+}
+
+func TestNodePortsInMessages(t *testing.T) {
+	n := New(1)
+	for _, pair := range [][2]string{
+		{`duplicate nodePort: {TCP 32123}`, `duplicate nodePort: {TCP <node-port-1>}`},
+		{`{\"healthCheckNodePort\":32123}`, `{\"healthCheckNodePort\":<node-port-1>}`},
+		{`Duplicate value: 32123`, `Duplicate value: <node-port-1>`},
+		{`map[nodePort:32123 port:80]`, `map[nodePort:<node-port-1> port:80]`},
+		{`Duplicate value: 80`, `Duplicate value: 80`},
+		{`replicas: {TCP 32123}`, `replicas: {TCP 32123}`},
+	} {
+		if got := n.Text(pair[0]); got != pair[1] {
+			t.Errorf("%s became %s, want %s", pair[0], got, pair[1])
+		}
+	}
+}

@@ -42,3 +42,60 @@ func inOrder(items array) array {
 	}
 	return result
 }
+
+// orderCauses sorts the causes of a refusal, in its details and in the list that
+// ends its message. The original is unchanged.
+func orderCauses(status object) object {
+	result := make(object, len(status))
+	for i, m := range status {
+		switch value := m.value.(type) {
+		case string:
+			if m.key == "message" {
+				m.value = orderList(value)
+			}
+		case object:
+			if m.key == "details" {
+				m.value = orderDetails(value)
+			}
+		}
+		result[i] = m
+	}
+	return result
+}
+
+func orderDetails(details object) object {
+	result := make(object, len(details))
+	for i, m := range details {
+		if causes, ok := m.value.(array); ok && m.key == "causes" {
+			ordered := make(array, len(causes))
+			for j, cause := range causes {
+				ordered[j] = cause
+				if o, ok := cause.(object); ok {
+					ordered[j] = orderCauses(o)
+				}
+			}
+			m.value = inOrder(ordered)
+		}
+		result[i] = m
+	}
+	return result
+}
+
+// orderList sorts the parts of "...: [a, b, c]", and the lines below "errors:"; a part
+// that has a comma itself falls apart, on both sides alike.
+func orderList(message string) string {
+	const errors = "errors:\n"
+	if start := strings.Index(message, errors); start >= 0 {
+		lines := strings.Split(message[start+len(errors):], "\n")
+		sort.Strings(lines)
+		return message[:start] + errors + strings.Join(lines, "\n")
+	}
+	start := strings.Index(message, ": [")
+	if start < 0 || !strings.HasSuffix(message, "]") {
+		return message
+	}
+	start += len(": [")
+	parts := strings.Split(message[start:len(message)-1], ", ")
+	sort.Strings(parts)
+	return message[:start] + strings.Join(parts, ", ") + "]"
+}

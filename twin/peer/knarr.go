@@ -41,7 +41,10 @@ func StartKnarr(ctx context.Context, b Binaries, o Options) (_ *Server, err erro
 			"--data-dir=" + data,
 			"--secure-port=0",
 			"--service-cluster-ip-range=" + ServiceCIDR,
-		}, tokens...)...)
+			"--service-account-issuer=" + serviceAccountIssuer,
+			// Nobody does the work of kube-controller-manager beside kube-apiserver.
+			"--controllers=-serviceaccount-controller,-root-ca-certificate-publisher-controller,-service-cidr-controller",
+		}, append(tokens, o.Flags...)...)...)
 	if err != nil {
 		output.Close()
 		return nil, err

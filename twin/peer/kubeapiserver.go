@@ -89,7 +89,7 @@ func StartKubeAPIServer(ctx context.Context, b Binaries, o Options) (_ *Server, 
 	}
 
 	apiserver, err := start("kube-apiserver", filepath.Join(o.Dir, "kube-apiserver.log"), nil, b.KubeAPIServer,
-		append(tokens,
+		append(append(tokens,
 			"--etcd-servers=http://127.0.0.1:"+etcdClient,
 			"--bind-address=127.0.0.1",
 			// Only named in the "kubernetes" Service's endpoints, which may not be loopback;
@@ -98,14 +98,14 @@ func StartKubeAPIServer(ctx context.Context, b Binaries, o Options) (_ *Server, 
 			"--secure-port="+secure,
 			"--cert-dir="+filepath.Join(o.Dir, "serving"),
 			"--client-ca-file="+pki.caFile,
-			"--service-account-issuer=https://kubernetes.default.svc",
+			"--service-account-issuer="+serviceAccountIssuer,
 			"--service-account-key-file="+pki.serviceAccountFile,
 			"--service-account-signing-key-file="+pki.serviceAccountFile,
 			"--service-cluster-ip-range="+ServiceCIDR,
 			"--authorization-mode=RBAC",
 			"--allow-privileged=true",
 			"--disable-admission-plugins="+strings.Join(disabledPlugins, ","),
-		)...)
+		), o.Flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +134,9 @@ func StartKubeAPIServer(ctx context.Context, b Binaries, o Options) (_ *Server, 
 
 // ServiceCIDR is the range both servers take cluster IPs from (upstream's default).
 const ServiceCIDR = "10.0.0.0/24"
+
+// serviceAccountIssuer is who issues tokens, on both servers.
+const serviceAccountIssuer = "https://kubernetes.default.svc"
 
 // AdvertiseAddress is an address for documentation (RFC 5737) that kube-apiserver
 // calls its own in objects and discovery; nothing is ever sent to it.

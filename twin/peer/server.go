@@ -24,6 +24,8 @@ type Options struct {
 	Dir string
 	// Tokens is the content of a --token-auth-file; empty means none.
 	Tokens string
+	// Flags are given to the server as they are: ones that both kinds know.
+	Flags []string
 }
 
 // Server is one running API server with whatever processes it needs.

@@ -3,6 +3,7 @@ package stories
 import (
 	"strings"
 
+	"github.com/knarr-io/knarr/twin/sample"
 	"github.com/knarr-io/knarr/twin/story"
 )
 
@@ -102,8 +103,8 @@ func applyLists(s *story.Session) {
 
 func applyStatus(s *story.Session) {
 	path := "/apis/apps/v1/namespaces/" + s.Namespace + "/deployments"
-	r := resource{group: "apps", version: "v1", name: "deployments"}
-	s.Post(path, must("minimal", r, s.Namespace))
+	r := sample.Resource{Group: "apps", Version: "v1", Name: "deployments"}
+	s.Post(path, sample.Must("minimal", r, s.Namespace))
 	status := `{"apiVersion":"apps/v1","kind":"Deployment","spec":{"replicas":9},"status":{"replicas":3,"conditions":[{"type":"A","status":"True"}]}}`
 	s.Patch(path+"/sample/status?fieldManager=controller", applyPatch, status)
 	s.Patch(path+"/sample/status?fieldManager=controller", applyPatch, strings.ReplaceAll(status, `"A"`, `"B"`))
@@ -124,7 +125,7 @@ func applyScale(s *story.Session) {
 			group = ""
 		}
 		path := kind.path + "/namespaces/" + s.Namespace + "/" + kind.resource
-		s.Post(path+"?fieldManager=maker", must("minimal", resource{group: group, version: "v1", name: kind.resource}, s.Namespace))
+		s.Post(path+"?fieldManager=maker", sample.Must("minimal", sample.Resource{Group: group, Version: "v1", Name: kind.resource}, s.Namespace))
 		own := func(n string) string {
 			return `{"apiVersion":"` + kind.gv + `","kind":"` + kind.kind + `","spec":{"replicas":` + n + `}}`
 		}
@@ -150,7 +151,7 @@ func applyScale(s *story.Session) {
 func applyAfterClientSide(s *story.Session) {
 	path := configMaps(s)
 	last := `{"apiVersion":"v1","data":{"k":"v"},"kind":"ConfigMap","metadata":{"annotations":{},"name":"a"}}`
-	s.Post(path+"?fieldManager=kubectl-client-side-apply", with(configMap("a", object{"k": "v"}),
+	s.Post(path+"?fieldManager=kubectl-client-side-apply", sample.With(configMap("a", object{"k": "v"}),
 		object{"kubectl.kubernetes.io/last-applied-configuration": last + "\n"}, "metadata", "annotations"))
 	s.Patch(path+"/a?fieldManager=kubectl", applyPatch, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"w"}}`)
 	s.Patch(path+"/a?fieldManager=kubectl", story.MergePatch, `{"metadata":{"managedFields":[{}]}}`) // forget all owners

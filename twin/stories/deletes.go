@@ -1,6 +1,9 @@
 package stories
 
-import "github.com/knarr-io/knarr/twin/story"
+import (
+	"github.com/knarr-io/knarr/twin/sample"
+	"github.com/knarr-io/knarr/twin/story"
+)
 
 func deletes() []story.Story {
 	options := func(fields object) object {
@@ -47,7 +50,7 @@ func deletes() []story.Story {
 			s.Delete(configMaps(s)+"/a", options(object{"preconditions": object{"uid": made.Text("metadata", "uid")}}))
 		}},
 		{Name: "delete/pod-grace", Tell: func(s *story.Session) {
-			onNode := with(pod("a", nil), "node-1", "spec", "nodeName")
+			onNode := sample.With(pod("a", nil), "node-1", "spec", "nodeName")
 			s.Post(pods(s), onNode)
 			w := s.Watch(pods(s) + "?watch=true&resourceVersion=" + revision(s.Get(pods(s))))
 			s.Delete(pods(s)+"/a", nil) // waits for its node

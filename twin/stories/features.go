@@ -1,11 +1,16 @@
+// Package stories holds what is told to the servers that are compared: for every
+// native resource the life of an object, and stories of single features.
 package stories
 
 import (
 	"fmt"
 	"slices"
 
+	"github.com/knarr-io/knarr/twin/sample"
 	"github.com/knarr-io/knarr/twin/story"
 )
+
+type object = sample.Object
 
 // Tokens is the --token-auth-file that both servers are started with.
 const Tokens = `outsider-token,outsider,outsider-uid,"readers,writers"
@@ -16,7 +21,7 @@ const Tokens = `outsider-token,outsider,outsider-uid,"readers,writers"
 func Features() []story.Story {
 	return slices.Concat(fresh(), discoveryDocuments(), health(), credentials(),
 		mediaTypes(), lists(), watches(), writes(),
-		applies(), deletes(), refusals())
+		applies(), deletes(), actions(), refusals())
 }
 
 // The objects most stories are about.

@@ -1,6 +1,10 @@
 package stories
 
-import "github.com/knarr-io/knarr/twin/story"
+import (
+	"strings"
+
+	"github.com/knarr-io/knarr/twin/story"
+)
 
 // Kubectl tells what a user does with kubectl, by the kubectl of one release and the
 // command that starts it.
@@ -46,7 +50,7 @@ func Kubectl(release string, command ...string) []story.Story {
 			manifest := "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: v\n"
 			k.feed(manifest, "create", "-f", "-")
 			k.feed(manifest, "create", "-f", "-", "--dry-run=server")
-			k.feed(manifest+"  more: x\n", "replace", "-f", "-")
+			k.feed(strings.ReplaceAll(manifest, "k: v", "k: w"), "replace", "-f", "-")
 			k.run("create", "configmap", "b", "--from-literal=k=v")
 			k.run("create", "configmap", "c", "--from-literal=k=v", "--dry-run=server", "-o", "yaml")
 			k.run("get", "configmaps,secrets")
@@ -58,6 +62,52 @@ func Kubectl(release string, command ...string) []story.Story {
 			k.run("get", "configmaps")
 			k.run("get", "nothing")
 			k.run("get", "configmap", "none", "--ignore-not-found")
+		}},
+		{Name: name("apply"), Tell: func(s *story.Session) {
+			k := program{s, command}
+			manifest := func(replicas, image string) string {
+				return "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: " + replicas +
+					"\n  selector:\n    matchLabels:\n      app: web\n  template:\n    metadata:\n      labels:\n        app: web\n" +
+					"    spec:\n      containers:\n      - name: web\n        image: " + image + "\n"
+			}
+			k.feed(manifest("1", "a:1"), "apply", "-f", "-", "--dry-run=server", "-o", "yaml")
+			k.feed(manifest("1", "a:1"), "diff", "-f", "-")
+			k.feed(manifest("1", "a:1"), "apply", "-f", "-")
+			k.feed(manifest("1", "a:1"), "apply", "-f", "-")
+			k.feed(manifest("2", "a:1"), "diff", "-f", "-")
+			k.feed(manifest("2", "a:1"), "apply", "-f", "-", "-o", "yaml")
+			k.feed(manifest("2", "a:1")+"        imagePullPolicie: Never\n", "apply", "-f", "-") // misspelt
+			k.feed(manifest("many", "a:1"), "apply", "-f", "-")
+			k.feed(manifest("2", "a:2"), "apply", "-f", "-", "--server-side") // takes over from the client
+			k.run("get", "deploy/web", "-o", "yaml", "--show-managed-fields")
+			k.run("scale", "deploy/web", "--replicas=3")
+			k.feed(manifest("2", "a:2"), "apply", "-f", "-", "--server-side")
+			k.feed(manifest("2", "a:2"), "apply", "-f", "-", "--server-side", "--field-manager=other")
+			k.feed(manifest("2", "a:2"), "apply", "-f", "-", "--server-side", "--force-conflicts")
+			k.feed(manifest("2", "a:3"), "diff", "-f", "-", "--server-side")
+			k.feed(manifest("2", "a:2"), "apply", "-f", "-") // back to the client's way
+			k.run("apply", "view-last-applied", "deploy/web")
+			k.run("get", "deploy/web", "-o", "yaml", "--show-managed-fields")
+			k.feed(manifest("2", "a:2"), "delete", "-f", "-")
+			k.run("explain", "deployment.spec.strategy", "--recursive")
+			k.run("explain", "pods.spec.containers.resources")
+			k.run("explain", "nothing")
+		}},
+		{Name: name("services"), Tell: func(s *story.Session) {
+			k := program{s, command}
+			k.run("create", "service", "nodeport", "web", "--tcp=80:8080")
+			k.run("get", "service", "web")
+			k.run("create", "service", "externalname", "ext", "--external-name=example.com")
+			k.run("create", "serviceaccount", "robot")
+			k.run("create", "token", "robot", "--duration=20m")
+			k.run("create", "quota", "q", "--hard=pods=3")
+			k.run("create", "role", "r", "--verb=get", "--resource=pods")
+			k.run("create", "secret", "generic", "s", "--from-literal=a=b", "-o", "yaml")
+			k.run("create", "job", "j", "--image=example.com/job:1")
+			k.run("create", "cronjob", "c", "--image=example.com/job:1", "--schedule=* * * * *")
+			k.run("create", "pdb", "p", "--selector=app=web", "--min-available=1")
+			k.run("get", "svc,sa,quota,role,secret,job,cronjob,pdb")
+			k.run("delete", "svc,sa,quota,role,secret,job,cronjob,pdb", "--all")
 		}},
 		{Name: name("pods"), Tell: func(s *story.Session) {
 			k := program{s, command}

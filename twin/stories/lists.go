@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 
+	"github.com/knarr-io/knarr/twin/sample"
 	"github.com/knarr-io/knarr/twin/story"
 )
 
@@ -77,7 +78,7 @@ func lists() []story.Story {
 // fieldsOfKinds selects by the fields that upstream lets each kind be selected by, and by one it does not.
 func fieldsOfKinds(s *story.Session) {
 	own := "/api/v1/namespaces/" + s.Namespace
-	s.Post(pods(s), with(pod("on-node", nil), "node-1", "spec", "nodeName"))
+	s.Post(pods(s), sample.With(pod("on-node", nil), "node-1", "spec", "nodeName"))
 	s.Post(pods(s), pod("nowhere", nil))
 	for _, selector := range []string{
 		"spec.nodeName=node-1", "spec.nodeName=", "spec.nodeName!=node-1", "spec.restartPolicy=Always", "spec.schedulerName=default-scheduler",

@@ -3,6 +3,7 @@ package stories
 import (
 	"strings"
 
+	"github.com/knarr-io/knarr/twin/sample"
 	"github.com/knarr-io/knarr/twin/story"
 )
 
@@ -42,13 +43,16 @@ func mediaTypes() []story.Story {
 				s.Get(pods(s)+query, story.Accept("application/json"+asTable))
 				s.Get(pods(s)+"/a"+query, story.Accept("application/json"+asTable))
 			}
-			s.Get(pods(s)+"?labelSelector=none", story.Accept("application/json"+asTable))
+			for _, form := range []string{asTable, asPartials} { // of an empty list
+				s.Get(pods(s)+"?labelSelector=none", story.Accept("application/json"+form))
+				s.Get(pods(s)+"?labelSelector=none", story.Accept(protobuf+form))
+			}
 			s.Post(pods(s), pod("b", nil), story.Accept("application/json"+asTable))
 			s.Put(pods(s)+"/b", pod("b", object{"new": "label"}), story.Accept("application/json"+asPartial))
 			s.Delete(pods(s)+"/b", nil, story.Accept("application/json"+asTable))
 		}},
 		{Name: "media/content-type", Tell: func(s *story.Session) {
-			body := text(configMap("a", nil))
+			body := sample.Text(configMap("a", nil))
 			for _, contentType := range []string{
 				"", "application/json", "application/json; charset=utf-8", "text/json", "text/plain", "application/xml",
 				"application/x-www-form-urlencoded", "application/yaml", "text/yaml", protobuf, "application/cbor", "nonsense", ";",
@@ -83,7 +87,7 @@ func mediaTypes() []story.Story {
 		}},
 		{Name: "media/gzip", Tell: func(s *story.Session) {
 			zip := story.Header("Accept-Encoding", "gzip")
-			s.Post(configMaps(s), with(configMap("a", nil), strings.Repeat("compressible ", 20000), "data", "key"))
+			s.Post(configMaps(s), sample.With(configMap("a", nil), strings.Repeat("compressible ", 20000), "data", "key"))
 			s.Do("HEAD", configMaps(s)+"/a", nil, zip)
 			s.Get(configMaps(s)+"/a", zip)
 			s.Get(configMaps(s), zip, story.Accept(protobuf))
@@ -92,13 +96,13 @@ func mediaTypes() []story.Story {
 			s.Get("/api/v1/namespaces/default", zip)
 		}},
 		{Name: "media/too-large", Tell: func(s *story.Session) {
-			large := with(configMap("a", nil), strings.Repeat("x", 3<<20), "data", "key")
+			large := sample.With(configMap("a", nil), strings.Repeat("x", 3<<20), "data", "key")
 			s.Post(configMaps(s), large)
 			s.Post(configMaps(s), configMap("a", nil))
 			s.Put(configMaps(s)+"/a", large)
 			s.Patch(configMaps(s)+"/a", story.MergePatch, large)
 			s.Delete(configMaps(s)+"/a", `{"kind":"`+strings.Repeat("x", 3<<20)+`"}`)
-			s.Post(configMaps(s), with(configMap("b", nil), strings.Repeat("x", 2<<20), "data", "key")) // over a ConfigMap's own limit
+			s.Post(configMaps(s), sample.With(configMap("b", nil), strings.Repeat("x", 2<<20), "data", "key")) // over a ConfigMap's own limit
 		}},
 	}
 }

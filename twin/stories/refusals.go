@@ -3,6 +3,7 @@ package stories
 import (
 	"strings"
 
+	"github.com/knarr-io/knarr/twin/sample"
 	"github.com/knarr-io/knarr/twin/story"
 )
 
@@ -57,17 +58,17 @@ func refusals() []story.Story {
 			for _, pair := range [][2]string{{"bad key", "x"}, {"ok", "bad value!"}, {"-", ""}, {strings.Repeat("x", 64), ""}, {"a/b/c", ""}} {
 				bad := object{pair[0]: pair[1]}
 				s.Post(configMaps(s), configMap("a", bad))
-				s.Post(configMaps(s), with(configMap("a", nil), bad, "metadata", "annotations"))
+				s.Post(configMaps(s), sample.With(configMap("a", nil), bad, "metadata", "annotations"))
 			}
-			s.Post(configMaps(s), with(configMap("a", nil), object{"big": strings.Repeat("x", 256*1024)}, "metadata", "annotations"))
-			s.Post(configMaps(s), with(configMap("a", nil), []string{"unqualified", "example.com/ok", "bad name/x"}, "metadata", "finalizers"))
-			s.Post(configMaps(s), with(configMap("a", nil), []object{{}, {"apiVersion": "v1", "kind": "Event", "name": "e", "uid": "u"}}, "metadata", "ownerReferences"))
+			s.Post(configMaps(s), sample.With(configMap("a", nil), object{"big": strings.Repeat("x", 256*1024)}, "metadata", "annotations"))
+			s.Post(configMaps(s), sample.With(configMap("a", nil), []string{"unqualified", "example.com/ok", "bad name/x"}, "metadata", "finalizers"))
+			s.Post(configMaps(s), sample.With(configMap("a", nil), []object{{}, {"apiVersion": "v1", "kind": "Event", "name": "e", "uid": "u"}}, "metadata", "ownerReferences"))
 			controllers := []object{
 				{"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "1", "controller": true},
 				{"apiVersion": "v1", "kind": "Pod", "name": "b", "uid": "2", "controller": true},
 			}
-			s.Post(configMaps(s), with(configMap("a", nil), controllers, "metadata", "ownerReferences"))
-			s.Post(configMaps(s), with(configMap("a", nil), []object{controllers[0], controllers[0]}, "metadata", "ownerReferences"))
+			s.Post(configMaps(s), sample.With(configMap("a", nil), controllers, "metadata", "ownerReferences"))
+			s.Post(configMaps(s), sample.With(configMap("a", nil), []object{controllers[0], controllers[0]}, "metadata", "ownerReferences"))
 		}},
 		{Name: "refuse/invalid", Tell: invalid},
 	}

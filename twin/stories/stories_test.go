@@ -1,43 +1,10 @@
 package stories
 
 import (
-	"io/fs"
-	"path"
-	"strings"
 	"testing"
 
-	"sigs.k8s.io/yaml"
+	"github.com/knarr-io/knarr/twin/sample"
 )
-
-func TestManifestsAreNamedForWhatTheyHold(t *testing.T) {
-	err := fs.WalkDir(manifests, "manifests", func(file string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := manifests.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		var o object
-		if err := yaml.UnmarshalStrict(content, &o); err != nil {
-			t.Errorf("%s: %v", file, err)
-			return nil
-		}
-		_, group, _ := strings.Cut(strings.TrimSuffix(path.Base(file), ".yaml"), ".")
-		apiVersion, _ := o["apiVersion"].(string)
-		inFile, _, found := strings.Cut(apiVersion, "/")
-		if !found {
-			inFile = ""
-		}
-		if inFile != group {
-			t.Errorf("%s holds an object of apiVersion %q", file, apiVersion)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestStoriesHaveNamesOfTheirOwn(t *testing.T) {
 	seen := map[string]bool{}
@@ -49,13 +16,43 @@ func TestStoriesHaveNamesOfTheirOwn(t *testing.T) {
 	}
 }
 
-func TestWithLeavesTheOriginal(t *testing.T) {
-	original := object{"metadata": object{"name": "a"}}
-	changed := with(original, "v", "metadata", "labels", "l")
-	if got := text(original); got != `{"metadata":{"name":"a"}}` {
-		t.Errorf("the original became %s", got)
+func TestBadInputsSayWhatIsWrong(t *testing.T) {
+	entries, err := badFiles.ReadDir("bad")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got := text(changed); got != `{"metadata":{"labels":{"l":"v"},"name":"a"}}` {
-		t.Errorf("changed to %s", got)
+	count := 0
+	for _, entry := range entries {
+		inputs, err := readBad(entry.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]bool{}
+		for _, input := range inputs {
+			count++
+			if input.Why == "" || seen[input.Why] {
+				t.Errorf("%s: %q is said twice, or nothing is", entry.Name(), input.Why)
+			}
+			seen[input.Why] = true
+			if (input.Of == "") == (input.Request == "") {
+				t.Errorf("%s: %s: either a resource or a request", entry.Name(), input.Why)
+			}
+			if input.Of != "" && input.With == nil && input.Update == nil {
+				t.Errorf("%s: %s: nothing is bad", entry.Name(), input.Why)
+			}
+		}
+	}
+	if count < 300 {
+		t.Errorf("only %d bad inputs", count)
+	}
+}
+
+func TestMergedLeavesBoth(t *testing.T) {
+	o, patch := object{"a": object{"b": 1, "c": 2}, "d": 3}, object{"a": object{"b": nil, "e": 4}, "d": []any{5}}
+	if got, want := sample.Text(merged(o, patch)), `{"a":{"c":2,"e":4},"d":[5]}`; got != want {
+		t.Errorf("merged to %s, want %s", got, want)
+	}
+	if got := sample.Text(o) + sample.Text(patch); got != `{"a":{"b":1,"c":2},"d":3}{"a":{"b":null,"e":4},"d":[5]}` {
+		t.Errorf("the originals became %s", got)
 	}
 }

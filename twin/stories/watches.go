@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/knarr-io/knarr/twin/sample"
 	"github.com/knarr-io/knarr/twin/story"
 )
 
@@ -108,7 +109,7 @@ func watches() []story.Story {
 		}},
 		{Name: "watch/finalizers", Tell: func(s *story.Session) {
 			w := s.Watch(configMaps(s) + "?watch=true&resourceVersion=" + revision(s.Get(configMaps(s))))
-			s.Post(configMaps(s), with(configMap("held", nil), []string{"example.com/hold"}, "metadata", "finalizers"))
+			s.Post(configMaps(s), sample.With(configMap("held", nil), []string{"example.com/hold"}, "metadata", "finalizers"))
 			s.Delete(configMaps(s)+"/held", nil)
 			s.Delete(configMaps(s)+"/held", nil)
 			s.Patch(configMaps(s)+"/held", story.MergePatch, object{"metadata": object{"finalizers": []string{"example.com/other"}}})

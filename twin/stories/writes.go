@@ -4,23 +4,24 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/knarr-io/knarr/twin/sample"
 	"github.com/knarr-io/knarr/twin/story"
 )
 
 func writes() []story.Story {
 	return []story.Story{
 		{Name: "write/create", Tell: func(s *story.Session) {
-			s.Post(configMaps(s), with(configMap("", nil), "made-", "metadata", "generateName"))
-			s.Post(configMaps(s), with(configMap("both", nil), "made-", "metadata", "generateName"))
-			s.Post(configMaps(s), with(configMap("", nil), "Bad_", "metadata", "generateName"))
+			s.Post(configMaps(s), sample.With(configMap("", nil), "made-", "metadata", "generateName"))
+			s.Post(configMaps(s), sample.With(configMap("both", nil), "made-", "metadata", "generateName"))
+			s.Post(configMaps(s), sample.With(configMap("", nil), "Bad_", "metadata", "generateName"))
 			s.Post(configMaps(s), configMap("", nil))
-			s.Post(configMaps(s), with(configMap("a", nil), "other", "metadata", "namespace"))
-			s.Post(configMaps(s), with(configMap("a", nil), "12", "metadata", "resourceVersion"))
-			s.Post(configMaps(s), with(configMap("b", nil), "00000000-0000-4000-8000-000000000000", "metadata", "uid"))
-			s.Post(configMaps(s), with(configMap("c", nil), "2020-01-01T00:00:00Z", "metadata", "creationTimestamp"))
-			s.Post(configMaps(s), with(configMap("d", nil), "2020-01-01T00:00:00Z", "metadata", "deletionTimestamp"))
-			s.Post(configMaps(s), with(configMap("e", nil), 7, "metadata", "generation"))
-			s.Post(configMaps(s), with(configMap("f", nil), "/self", "metadata", "selfLink"))
+			s.Post(configMaps(s), sample.With(configMap("a", nil), "other", "metadata", "namespace"))
+			s.Post(configMaps(s), sample.With(configMap("a", nil), "12", "metadata", "resourceVersion"))
+			s.Post(configMaps(s), sample.With(configMap("b", nil), "00000000-0000-4000-8000-000000000000", "metadata", "uid"))
+			s.Post(configMaps(s), sample.With(configMap("c", nil), "2020-01-01T00:00:00Z", "metadata", "creationTimestamp"))
+			s.Post(configMaps(s), sample.With(configMap("d", nil), "2020-01-01T00:00:00Z", "metadata", "deletionTimestamp"))
+			s.Post(configMaps(s), sample.With(configMap("e", nil), 7, "metadata", "generation"))
+			s.Post(configMaps(s), sample.With(configMap("f", nil), "/self", "metadata", "selfLink"))
 			s.Post("/api/v1/namespaces/none/configmaps", configMap("a", nil))
 			s.Post(configMaps(s)+"/a", configMap("a", nil))
 			s.Post(configMaps(s), "")
@@ -32,10 +33,10 @@ func writes() []story.Story {
 			s.Put(configMaps(s)+"/a?fieldManager=third", configMap("a", object{"l": "v"}))
 			s.Post(configMaps(s)+"?fieldManager="+strings.Repeat("x", 129), configMap("b", nil))
 			s.Post(configMaps(s)+"?fieldManager=%07", configMap("b", nil))
-			s.Put(configMaps(s)+"/a", with(configMap("a", nil), []object{}, "metadata", "managedFields"))
-			s.Put(configMaps(s)+"/a", with(configMap("a", nil), []object{{}}, "metadata", "managedFields"))
+			s.Put(configMaps(s)+"/a", sample.With(configMap("a", nil), []object{}, "metadata", "managedFields"))
+			s.Put(configMaps(s)+"/a", sample.With(configMap("a", nil), []object{{}}, "metadata", "managedFields"))
 			s.Patch(configMaps(s)+"/a", story.JSONPatch, `[{"op":"replace","path":"/metadata/managedFields","value":[{}]}]`)
-			s.Put(configMaps(s)+"/a", with(configMap("a", nil), []object{{"manager": "x", "operation": "Bad"}}, "metadata", "managedFields"))
+			s.Put(configMaps(s)+"/a", sample.With(configMap("a", nil), []object{{"manager": "x", "operation": "Bad"}}, "metadata", "managedFields"))
 			s.Post(configMaps(s), configMap("c", nil), story.Header("User-Agent", ""))
 			s.Post(configMaps(s), configMap("d", nil), story.Header("User-Agent", "tool/v1 (linux) more"))
 		}},
@@ -61,13 +62,13 @@ func writes() []story.Story {
 			object := made.Object()
 			s.Put(configMaps(s)+"/none", configMap("none", nil))
 			s.Put(configMaps(s)+"/a", configMap("", nil))
-			s.Put(configMaps(s)+"/a", with(object, "00000000-0000-4000-8000-000000000000", "metadata", "uid"))
-			s.Put(configMaps(s)+"/a", with(object, "1", "metadata", "resourceVersion"))
-			s.Put(configMaps(s)+"/a", with(object, "x", "metadata", "resourceVersion"))
-			s.Put(configMaps(s)+"/a", with(object, "other", "metadata", "namespace"))
+			s.Put(configMaps(s)+"/a", sample.With(object, "00000000-0000-4000-8000-000000000000", "metadata", "uid"))
+			s.Put(configMaps(s)+"/a", sample.With(object, "1", "metadata", "resourceVersion"))
+			s.Put(configMaps(s)+"/a", sample.With(object, "x", "metadata", "resourceVersion"))
+			s.Put(configMaps(s)+"/a", sample.With(object, "other", "metadata", "namespace"))
 			s.Put(configMaps(s)+"/a", object) // as it is
-			s.Put(configMaps(s)+"/a", with(object, true, "immutable"))
-			s.Put(configMaps(s)+"/a", with(configMap("a", nil), "changed", "data", "key"))
+			s.Put(configMaps(s)+"/a", sample.With(object, true, "immutable"))
+			s.Put(configMaps(s)+"/a", sample.With(configMap("a", nil), "changed", "data", "key"))
 			s.Put(configMaps(s), configMap("a", nil))
 			s.Put("/api/v1/nodes/created-by-put", map[string]any{"apiVersion": "v1", "kind": "Node", "metadata": map[string]any{"name": "created-by-put"}})
 			lease := map[string]any{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": map[string]any{"name": "l"}}
@@ -76,8 +77,8 @@ func writes() []story.Story {
 		}},
 		{Name: "write/generation", Tell: func(s *story.Session) {
 			path := "/apis/apps/v1/namespaces/" + s.Namespace + "/deployments"
-			r := resource{group: "apps", version: "v1", name: "deployments"}
-			s.Post(path, must("minimal", r, s.Namespace))
+			r := sample.Resource{Group: "apps", Version: "v1", Name: "deployments"}
+			s.Post(path, sample.Must("minimal", r, s.Namespace))
 			s.Patch(path+"/sample", story.MergePatch, object{"metadata": object{"labels": object{"a": "b"}}})
 			s.Patch(path+"/sample", story.MergePatch, object{"spec": object{"replicas": 5}})
 			s.Patch(path+"/sample/status", story.MergePatch, object{"status": object{"replicas": 5}, "spec": object{"replicas": 9}})
@@ -96,7 +97,7 @@ func writes() []story.Story {
 			}
 			s.Post("/api/v1/namespaces/"+s.Namespace+"/services?dryRun=All", object{"metadata": object{"name": "s"},
 				"spec": object{"type": "NodePort", "ports": []object{{"port": 80}}}})
-			s.Post(configMaps(s)+"?dryRun=All", with(configMap("", nil), "made-", "metadata", "generateName"))
+			s.Post(configMaps(s)+"?dryRun=All", sample.With(configMap("", nil), "made-", "metadata", "generateName"))
 		}},
 	}
 }

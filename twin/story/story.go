@@ -26,6 +26,9 @@ import (
 type Story struct {
 	Name string
 	Tell func(*Session)
+	// AnyOrder says that refusals may tell their causes in any order: upstream finds
+	// those of a map's entries in one that depends on chance.
+	AnyOrder bool
 }
 
 // Session is one story being told to one server. It is not safe for concurrent use.
@@ -48,6 +51,7 @@ type Session struct {
 // Exchange is one request and what came back.
 type Exchange struct {
 	Request string // method and URI, and headers that matter
+	Sent    []byte // the request's body
 	Status  int
 	Header  http.Header
 	// Bodies is the one body of an answer, or the frames of a watch.
@@ -224,6 +228,7 @@ func (s *Session) send(ctx context.Context, e *Exchange, method, uri string, bod
 	if err != nil {
 		panic(err) // the story itself is wrong
 	}
+	e.Sent = content
 	request, err := http.NewRequestWithContext(ctx, method, s.server.host+uri, bytes.NewReader(content))
 	if err != nil {
 		panic(fmt.Sprintf("%s %s: %v", method, uri, err))

@@ -34,6 +34,13 @@ type Options struct {
 	// TokenFile is the path of a CSV file (--token-auth-file) of lines
 	// token,user,uid[,"group1,group2"], read once; empty means none.
 	TokenFile string
+	// ServiceAccounts has the tokens of service accounts accepted; nil means
+	// none.
+	ServiceAccounts *ServiceAccounts
+	// APIAudiences are the names of this API (--api-audiences). A request whose
+	// context asks for audiences (authenticator.WithAudiences) is authenticated
+	// for those of them that its credentials are for.
+	APIAudiences authenticator.Audiences
 	// Anonymous lets a request without credentials in as system:anonymous
 	// (--anonymous-auth).
 	Anonymous bool
@@ -68,7 +75,14 @@ func New(o Options) (authenticator.Request, error) {
 		if err != nil {
 			return nil, fmt.Errorf("token file %s: %w", o.TokenFile, err)
 		}
-		tokens = append(tokens, file)
+		tokens = append(tokens, authenticator.WrapAudienceAgnosticToken(o.APIAudiences, file))
+	}
+	if o.ServiceAccounts != nil {
+		accounts, err := o.ServiceAccounts.authenticators(o.APIAudiences)
+		if err != nil {
+			return nil, err
+		}
+		tokens = append(tokens, accounts...)
 	}
 	// A token that nobody knows is refused also where none are configured:
 	// kube-apiserver, which always knows those of service accounts, does so.

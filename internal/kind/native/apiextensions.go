@@ -28,7 +28,7 @@ func (b *builder) apiextensions() *group {
 			versions: words("v1"),
 			// The older version is kept because it is the more compact.
 			stored:   schema.GroupVersion{Group: apiextensions.GroupName, Version: "v1beta1"},
-			strategy: strategy, status: crd.NewStatusStrategy(extensions.scheme),
+			strategy: strategy, status: crd.NewStatusStrategy(extensions.scheme), statusPlain: true,
 			attributes: crd.GetAttrs, table: crdtable.New(),
 		},
 	}}

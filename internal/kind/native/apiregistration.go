@@ -28,7 +28,7 @@ func (b *builder) apiregistration() *group {
 		{
 			name: "apiservices", hub: of[apiregistration.APIService, apiregistration.APIServiceList](), categories: words("api-extensions"),
 			versions: words("v1"), stored: schema.GroupVersion{Group: apiregistration.GroupName, Version: "v1"},
-			strategy: apiservice.NewStrategy(aggregation.scheme).(strategy), status: apiservice.NewStatusStrategy(aggregation.scheme),
+			strategy: apiservice.NewStrategy(aggregation.scheme).(strategy), status: apiservice.NewStatusStrategy(aggregation.scheme), statusPlain: true,
 			attributes: apiservice.GetAttrs, table: apiServiceTable{},
 		},
 	}}

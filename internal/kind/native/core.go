@@ -67,7 +67,7 @@ func (b *builder) core() *group {
 			strategy: namespace.Strategy, status: namespace.StatusStrategy,
 			parts:         []part{{name: "finalize", verbs: words("update"), update: namespace.FinalizeStrategy, resets: true}},
 			attributes:    namespace.GetAttrs,
-			returnDeleted: true, terminate: terminateNamespace, terminated: namespaceIsEmpty,
+			returnDeleted: true, keepUnreadable: true, terminate: terminateNamespace, terminated: namespaceIsEmpty,
 			deleteDuringUpdate: func(_ context.Context, _ string, ns, _ runtime.Object) bool { return namespaceIsEmpty(ns) },
 		},
 		{

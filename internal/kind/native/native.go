@@ -69,10 +69,28 @@ func Catalogue(o Options) (*kind.Catalogue, error) {
 			groups = append(groups, built)
 		}
 	}
+	cohabit(groups)
 	slices.SortFunc(groups, func(a, b *kind.Group) int {
 		return cmp.Or(cmp.Compare(groupPriority(b.Name), groupPriority(a.Name)), strings.Compare(a.Name, b.Name))
 	})
 	return kind.NewCatalogue(groups), nil
+}
+
+// cohabit has resources know the versions of others that show the same objects.
+func cohabit(groups []*kind.Group) {
+	byPrefix := map[string][]*kind.Resource{}
+	for _, g := range groups {
+		for _, r := range g.Resources {
+			if r.Storage == nil {
+				continue
+			}
+			for _, other := range byPrefix[r.Storage.Prefix] {
+				r.Cohabiting = append(r.Cohabiting, other.Versions...)
+				other.Cohabiting = append(other.Cohabiting, r.Versions...)
+			}
+			byPrefix[r.Storage.Prefix] = append(byPrefix[r.Storage.Prefix], r)
+		}
+	}
 }
 
 // builder holds what the rows of one catalogue share.
@@ -110,7 +128,7 @@ func (b *builder) groups() []*group {
 		b.core(),
 		b.admissionregistration(), b.apiextensions(), b.apiregistration(), b.apiserverinternal(), b.apps(),
 		b.authentication(), b.authorization(), b.autoscaling(), b.batch(), b.certificates(), b.coordination(),
-		b.discovery(), b.events(), b.flowcontrol(), b.lifecycle(), b.networking(), b.node(), b.policy(), b.rbac(),
+		b.discovery(), b.events(), b.oldExtensions(), b.flowcontrol(), b.lifecycle(), b.networking(), b.node(), b.policy(), b.rbac(),
 		b.resources(), b.scheduling(), b.storagemigration(), b.volumes(),
 	}
 }
@@ -125,8 +143,7 @@ func (b *builder) group(g *group) (*kind.Group, error) {
 		}
 		var versions []string
 		for _, v := range row.versions {
-			gv := schema.GroupVersion{Group: g.name, Version: v}
-			if b.on[g.types()].ResourceEnabled(gv.WithResource(row.name)) && b.alive(g, row, v) {
+			if b.serves(g, row, v) {
 				versions = append(versions, v)
 				if !built.Serves(v) {
 					built.Versions = append(built.Versions, v)
@@ -147,6 +164,18 @@ func (b *builder) group(g *group) (*kind.Group, error) {
 		return cmp.Compare(versionPriority(g.name, b), versionPriority(g.name, a))
 	})
 	return built, nil
+}
+
+// serves reports whether a version of a resource is on.
+func (b *builder) serves(g *group, row *row, v string) bool {
+	config, gv := b.on[g.types()], schema.GroupVersion{Group: g.name, Version: v}
+	if !row.byName {
+		return config.ResourceEnabled(gv.WithResource(row.name)) && b.alive(g, row, v)
+	}
+	if on, said := config.ExplicitResourceConfigs[gv.WithResource(row.name)]; said {
+		return on
+	}
+	return config.VersionExplicitlyEnabled(gv)
 }
 
 // alive reports whether this release still serves a version of a kind: its

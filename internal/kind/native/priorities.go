@@ -33,6 +33,7 @@ var priorities = map[schema.GroupVersion]Priority{
 	{Group: "certificates.k8s.io", Version: "v1alpha1"}:          {17300, 1},
 	{Group: "networking.k8s.io", Version: "v1"}:                  {17200, 15},
 	{Group: "networking.k8s.io", Version: "v1beta1"}:             {17200, 9},
+	{Group: "extensions", Version: "v1beta1"}:                    {17150, 1}, // the last it had
 	{Group: "policy", Version: "v1"}:                             {17100, 15},
 	{Group: "rbac.authorization.k8s.io", Version: "v1"}:          {17000, 15},
 	{Group: "storage.k8s.io", Version: "v1"}:                     {16800, 15},

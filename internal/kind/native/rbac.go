@@ -16,22 +16,22 @@ func (b *builder) rbac() *group {
 		{
 			name: "clusterrolebindings", hub: of[rbac.ClusterRoleBinding, rbac.ClusterRoleBindingList](),
 			versions: v1,
-			strategy: clusterrolebinding.Strategy,
+			strategy: clusterrolebinding.Strategy, keepUnreadable: true,
 		},
 		{
 			name: "clusterroles", hub: of[rbac.ClusterRole, rbac.ClusterRoleList](),
 			versions: v1,
-			strategy: clusterrole.Strategy, table: rest.NewDefaultTableConvertor(rbac.Resource("clusterroles")),
+			strategy: clusterrole.Strategy, table: rest.NewDefaultTableConvertor(rbac.Resource("clusterroles")), keepUnreadable: true,
 		},
 		{
 			name: "rolebindings", hub: of[rbac.RoleBinding, rbac.RoleBindingList](),
 			namespaced: true, versions: v1,
-			strategy: rolebinding.Strategy,
+			strategy: rolebinding.Strategy, keepUnreadable: true,
 		},
 		{
 			name: "roles", hub: of[rbac.Role, rbac.RoleList](),
 			namespaced: true, versions: v1,
-			strategy: role.Strategy, table: rest.NewDefaultTableConvertor(rbac.Resource("roles")),
+			strategy: role.Strategy, table: rest.NewDefaultTableConvertor(rbac.Resource("roles")), keepUnreadable: true,
 		},
 	}}
 }

@@ -28,12 +28,13 @@ func (b *builder) resources() *group {
 		{
 			name: "devicetaintrules", hub: of[resource.DeviceTaintRule, resource.DeviceTaintRuleList](),
 			versions: words("v1 v1beta2 v1alpha3"), stored: stored("v1beta2"),
-			strategy: devicetaintrule.Strategy, status: devicetaintrule.StatusStrategy,
+			strategy: devicetaintrule.Strategy, status: devicetaintrule.StatusStrategy, statusPlain: true,
+			returnDeletedIn: words("v1beta2 v1alpha3"),
 		},
 		{
 			name: "resourceclaims", hub: of[resource.ResourceClaim, resource.ResourceClaimList](),
 			namespaced: true, versions: stable,
-			strategy: claim, status: resourceclaim.NewStatusStrategy(claim),
+			strategy: claim, status: resourceclaim.NewStatusStrategy(claim), statusPlain: true,
 			attributes: resourceclaim.GetAttrs, returnDeleted: true,
 		},
 		{
@@ -45,7 +46,7 @@ func (b *builder) resources() *group {
 		{
 			name: "resourcepoolstatusrequests", hub: of[resource.ResourcePoolStatusRequest, resource.ResourcePoolStatusRequestList](),
 			versions: words("v1alpha3"), stored: stored("v1alpha3"),
-			strategy: resourcepoolstatusrequest.Strategy, status: resourcepoolstatusrequest.StatusStrategy, returnDeleted: true,
+			strategy: resourcepoolstatusrequest.Strategy, status: resourcepoolstatusrequest.StatusStrategy, statusPlain: true, returnDeleted: true,
 		},
 		{
 			name: "resourceslices", hub: of[resource.ResourceSlice, resource.ResourceSliceList](),

@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -40,6 +41,9 @@ type row struct {
 	namespaced bool
 	// versions that have the resource, most preferred first.
 	versions []string
+	// byName has it served only where the version or the resource itself is
+	// switched on, and then though this release has ended it.
+	byName bool
 	// gate, if set, is a feature that must be on for the resource to exist.
 	gate featuregate.Feature
 	// verbs, if not those of the rule above.
@@ -49,6 +53,8 @@ type row struct {
 	strategy strategy
 	// status is upstream's strategy for the status subresource, if there is one.
 	status rest.RESTUpdateStrategy
+	// statusPlain has the status subresource come without printed columns.
+	statusPlain bool
 	// parts are the other subresources.
 	parts []part
 
@@ -72,7 +78,11 @@ type row struct {
 	terminate          func(runtime.Object, *metav1.DeleteOptions)
 	terminated         func(runtime.Object) bool
 	deleteDuringUpdate func(ctx context.Context, key string, obj, existing runtime.Object) bool
+	keepUnreadable     bool
 	returnDeleted      bool
+	// returnDeletedIn names the versions that return what they delete, if it is
+	// not all or none.
+	returnDeletedIn []string
 }
 
 // strategy is what upstream's registries define for a kind.
@@ -167,6 +177,7 @@ func (b *builder) resource(g *group, row *row, versions []string) (*kind.Resourc
 	b.subresources(r, row)
 	for _, name := range versions {
 		v := &kind.Version{Resource: r, Name: name, Deprecated: b.deprecation(r, name)}
+		v.ReturnDeleted = row.returnDeleted || slices.Contains(row.returnDeletedIn, name)
 		if r.Storage != nil {
 			v.SetForms()
 		}
@@ -178,13 +189,13 @@ func (b *builder) resource(g *group, row *row, versions []string) (*kind.Resourc
 // rules fills in what upstream's registries keep in a store.
 func (b *builder) rules(r *kind.Resource, row *row) {
 	r.Create, r.Update, r.Delete = row.strategy, row.strategy, row.strategy
-	r.ResetFields = resetFields(row.strategy)
+	r.ResetFields = resetFields(row, r.Group, row.strategy)
 	r.Decorate = row.decorate
 	r.TTL = row.ttl
 	r.BeforeDelete = row.beforeDelete
 	r.Terminate, r.Terminated = row.terminate, row.terminated
 	r.DeleteDuringUpdate = row.deleteDuringUpdate
-	r.ReturnDeleted = row.returnDeleted
+	r.KeepUnreadable = row.keepUnreadable
 	attrs := row.attributes
 	if attrs == nil {
 		attrs = storage.DefaultClusterScopedAttr
@@ -198,30 +209,45 @@ func (b *builder) rules(r *kind.Resource, row *row) {
 	}
 }
 
-func resetFields(strategy any) func() map[fieldpath.APIVersion]*fieldpath.Set {
-	if s, ok := strategy.(rest.ResetFieldsStrategy); ok {
+// resetFields are those of a strategy. One that does not know the versions of
+// the row's group has for them what it has for the version of the storage form.
+func resetFields(row *row, group string, strategy any) func() map[fieldpath.APIVersion]*fieldpath.Set {
+	s, ok := strategy.(rest.ResetFieldsStrategy)
+	if !ok {
+		return nil
+	}
+	if !row.byName {
 		return s.GetResetFields
 	}
-	return nil
+	return func() map[fieldpath.APIVersion]*fieldpath.Set {
+		fields := maps.Clone(s.GetResetFields())
+		for _, v := range row.versions {
+			version := fieldpath.APIVersion(schema.GroupVersion{Group: group, Version: v}.String())
+			if stored, ok := fields[fieldpath.APIVersion(row.stored.String())]; ok && fields[version] == nil {
+				fields[version] = stored
+			}
+		}
+		return fields
+	}
 }
 
 func (b *builder) subresources(r *kind.Resource, row *row) {
 	if row.status != nil {
 		r.Subresources = append(r.Subresources, &kind.Subresource{
 			Name: "status", Kind: schema.GroupVersionKind{Kind: r.Kind}, Verbs: statusVerbs,
-			Update: row.status, ResetFields: resetFields(row.status),
+			Table: !row.statusPlain, Update: row.status, ResetFields: resetFields(row, r.Group, row.status),
 		})
 	}
 	for _, p := range row.parts {
 		if p.gate != "" && !b.features.Enabled(p.gate) {
 			continue
 		}
-		s := &kind.Subresource{Name: p.name, Kind: p.kind, Verbs: p.verbs, Update: p.update, View: p.view}
+		s := &kind.Subresource{Name: p.name, Kind: p.kind, Verbs: p.verbs, Table: p.view != nil, Update: p.update, View: p.view}
 		if s.Kind.Kind == "" {
 			s.Kind.Kind = r.Kind
 		}
 		if p.resets {
-			s.ResetFields = resetFields(p.update)
+			s.ResetFields = resetFields(row, r.Group, p.update)
 		}
 		r.Subresources = append(r.Subresources, s)
 	}

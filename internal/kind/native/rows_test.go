@@ -30,7 +30,7 @@ func TestRows(t *testing.T) {
 				name := g.Name + "/" + v.Name + "/" + r.Name
 				got[name] = true
 				if s, ok := want[name]; ok {
-					t.Run(name, func(t *testing.T) { compareRow(t, r, s) })
+					t.Run(name, func(t *testing.T) { compareRow(t, v, s) })
 				}
 				for _, sub := range r.Subresources {
 					if v.Subresource(sub.Name) == nil {
@@ -62,7 +62,8 @@ func moreFeatures(t *testing.T) {
 	})
 }
 
-func compareRow(t *testing.T, r *kind.Resource, s rest.Storage) {
+func compareRow(t *testing.T, v *kind.Version, s rest.Storage) {
+	r := v.Resource
 	check(t, "namespaced", r.Namespaced, s.(rest.Scoper).NamespaceScoped())
 	check(t, "singular", r.Singular, s.(rest.SingularNameProvider).GetSingularName())
 	check(t, "verbs", r.Verbs, verbsOf(s))
@@ -94,9 +95,9 @@ func compareRow(t *testing.T, r *kind.Resource, s rest.Storage) {
 	check(t, "decorates", r.Decorate != nil, store.Decorator != nil)
 	check(t, "has time to live", r.TTL != nil, store.TTLFunc != nil)
 	check(t, "rule for delete during update", r.DeleteDuringUpdate != nil, store.ShouldDeleteDuringUpdate != nil)
-	if !oldTaintRule(s, r) {
-		check(t, "returns deleted", r.ReturnDeleted, store.ReturnDeletedObject)
-	}
+	check(t, "returns deleted", v.ReturnDeleted, store.ReturnDeletedObject)
+	_, deletesUnreadable := s.(rest.CorruptObjectDeleterProvider)
+	check(t, "keeps what cannot be read", r.KeepUnreadable, !deletesUnreadable)
 	var resets any
 	if store.ResetFieldsStrategy != nil {
 		resets = store.ResetFieldsStrategy.GetResetFields()
@@ -134,13 +135,6 @@ func compareSubresource(t *testing.T, v *kind.Version, sub *kind.Subresource, s 
 		resets = p.GetResetFields()
 	}
 	compareResets(t, sub.ResetFields, resets)
-}
-
-// oldTaintRule knows the one difference between versions that a row cannot
-// tell: the older ones of DeviceTaintRule, off by default, return what they
-// deleted.
-func oldTaintRule(s rest.Storage, r *kind.Resource) bool {
-	return r.Name == "devicetaintrules" && storeOf(s).ReturnDeletedObject
 }
 
 // verbsOf tells a storage's verbs as kube-apiserver's installer does.

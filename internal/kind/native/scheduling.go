@@ -27,12 +27,12 @@ func (b *builder) scheduling() *group {
 		{
 			name: "compositepodgroups", hub: of[scheduling.CompositePodGroup, scheduling.CompositePodGroupList](),
 			namespaced: true, versions: words("v1alpha3"), gate: features.CompositePodGroup, stored: stored("v1alpha3"),
-			strategy: composites, status: compositepodgroup.NewStatusStrategy(composites),
+			strategy: composites, status: compositepodgroup.NewStatusStrategy(composites), statusPlain: true,
 		},
 		{
 			name: "podgroups", hub: of[scheduling.PodGroup, scheduling.PodGroupList](),
 			namespaced: true, versions: words("v1beta1 v1alpha3"), gate: features.GenericWorkload, stored: stored("v1beta1"),
-			strategy: pods, status: podgroup.NewStatusStrategy(pods),
+			strategy: pods, status: podgroup.NewStatusStrategy(pods), statusPlain: true,
 		},
 		{
 			name: "priorityclasses", hub: of[scheduling.PriorityClass, scheduling.PriorityClassList](), short: words("pc"),

@@ -1,6 +1,4 @@
-// Package stories holds what is told to the servers that are compared: for every
-// native resource the life of an object, and stories of single features.
-package stories
+package sample
 
 import (
 	"embed"
@@ -22,16 +20,17 @@ import (
 //go:embed manifests
 var manifests embed.FS
 
-type object = map[string]any
+// Object is one as JSON has it.
+type Object = map[string]any
 
-// manifest reads the object for a resource, in the given version. ok is false if
+// Manifest reads the object for a resource, in the given version. ok is false if
 // there is no manifest of that size for the resource.
-func manifest(size string, r resource, namespace string) (o object, ok bool, err error) {
+func Manifest(size string, r Resource, namespace string) (o Object, ok bool, err error) {
 	group := ""
-	if r.group != "" {
-		group = "." + r.group
+	if r.Group != "" {
+		group = "." + r.Group
 	}
-	for _, name := range []string{r.name + "." + r.version + group, r.name + group} {
+	for _, name := range []string{r.Name + "." + r.Version + group, r.Name + group} {
 		content, err := manifests.ReadFile("manifests/" + size + "/" + name + ".yaml")
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -43,51 +42,51 @@ func manifest(size string, r resource, namespace string) (o object, ok bool, err
 		if err := yaml.UnmarshalStrict([]byte(text), &o); err != nil {
 			return nil, false, fmt.Errorf("%s: %w", name, err)
 		}
-		o["apiVersion"] = r.groupVersion()
+		o["apiVersion"] = r.GroupVersion()
 		return o, true, nil
 	}
 	return nil, false, nil
 }
 
-// must reads a manifest that is known to be there: the tests read every one.
-func must(size string, r resource, namespace string) object {
-	o, ok, err := manifest(size, r, namespace)
+// Must reads a manifest that is known to be there: the tests read every one.
+func Must(size string, r Resource, namespace string) Object {
+	o, ok, err := Manifest(size, r, namespace)
 	if err != nil {
 		panic(err)
 	}
 	if !ok {
-		panic("no manifest for " + r.name)
+		panic("no manifest for " + r.Name)
 	}
 	return o
 }
 
-// with returns the object with the value at a path of keys; the original is unchanged.
-func with(o object, value any, path ...string) object {
+// With returns the object with the value at a path of keys; the original is unchanged.
+func With(o Object, value any, path ...string) Object {
 	changed := maps.Clone(o)
 	if changed == nil {
-		changed = object{}
+		changed = Object{}
 	}
 	if len(path) == 1 {
 		changed[path[0]] = value
 		return changed
 	}
-	child, _ := changed[path[0]].(object)
-	changed[path[0]] = with(child, value, path[1:]...)
+	child, _ := changed[path[0]].(Object)
+	changed[path[0]] = With(child, value, path[1:]...)
 	return changed
 }
 
-// named returns the object under another name.
-func named(o object, name string) object { return with(o, name, "metadata", "name") }
+// Named returns the object under another name.
+func Named(o Object, name string) Object { return With(o, name, "metadata", "name") }
 
-// nameOf is the object's name.
-func nameOf(o object) string {
-	metadata, _ := o["metadata"].(object)
+// NameOf is the object's name.
+func NameOf(o Object) string {
+	metadata, _ := o["metadata"].(Object)
 	name, _ := metadata["name"].(string)
 	return name
 }
 
-// text is the object as JSON.
-func text(o object) string {
+// Text is the object as JSON.
+func Text(o Object) string {
 	content, err := json.Marshal(o)
 	if err != nil {
 		panic(err) // objects come from JSON or YAML

@@ -1,0 +1,106 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/knarr-io/knarr/internal/kind"
+	"github.com/knarr-io/knarr/internal/object"
+	"github.com/knarr-io/knarr/internal/state"
+	"github.com/knarr-io/knarr/internal/verb"
+)
+
+// Client writes objects in the name of a component. It is a value, safe for
+// concurrent use. A namespace is empty for objects of cluster scope.
+type Client struct {
+	Verbs     *verb.Verbs
+	Catalogue *kind.Catalogue
+	// User is who writes, Manager whom the written fields belong to.
+	User    user.Info
+	Manager string
+}
+
+// target returns what a write is about.
+func (c Client) target(gvr schema.GroupVersionResource, namespace, name string) (verb.Target, error) {
+	v := c.Catalogue.Lookup(gvr)
+	if v == nil {
+		return verb.Target{}, fmt.Errorf("%s is not served", gvr)
+	}
+	return verb.Target{Version: v, Namespace: namespace, Name: name}, nil
+}
+
+// Create makes an object of obj, a hub object with its defaults, which it
+// modifies.
+func (c Client) Create(ctx context.Context, gvr schema.GroupVersionResource, namespace string, obj runtime.Object) error {
+	t, err := c.target(gvr, namespace, "")
+	if err != nil {
+		return err
+	}
+	_, err = c.Verbs.Create(t.Context(ctx, "create", c.User), t, obj, &metav1.CreateOptions{FieldManager: c.Manager})
+	return err
+}
+
+// Delete removes the object of a name if it is still the one with that uid.
+func (c Client) Delete(ctx context.Context, gvr schema.GroupVersionResource, namespace, name string, uid types.UID) error {
+	t, err := c.target(gvr, namespace, name)
+	if err != nil {
+		return err
+	}
+	_, err = c.Verbs.Delete(t.Context(ctx, "delete", c.User), t, &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	return err
+}
+
+// Patch changes an object by a strategic merge patch.
+func (c Client) Patch(ctx context.Context, gvr schema.GroupVersionResource, namespace, name string, patch []byte) error {
+	t, err := c.target(gvr, namespace, name)
+	if err != nil {
+		return err
+	}
+	_, err = c.Verbs.Patch(t.Context(ctx, "patch", c.User), t, types.StrategicMergePatchType, patch, &metav1.PatchOptions{FieldManager: c.Manager})
+	return err
+}
+
+// ApplyStatus makes the status of an object say what patch does, whoever said
+// otherwise before. What it says belongs to manager.
+func (c Client) ApplyStatus(ctx context.Context, gvr schema.GroupVersionResource, namespace, name, manager string, patch []byte) error {
+	t, err := c.target(gvr, namespace, name)
+	if err != nil {
+		return err
+	}
+	t.Subresource = t.Version.Subresource("status")
+	force := true
+	_, err = c.Verbs.Patch(t.Context(ctx, "patch", c.User), t, types.ApplyYAMLPatchType, patch, &metav1.PatchOptions{FieldManager: manager, Force: &force})
+	return err
+}
+
+// Read returns a stored object as clients see it: a hub object of the type P,
+// the caller's own.
+func Read[P runtime.Object](r *kind.Resource, o *object.Object) (P, error) {
+	var none P
+	obj, err := r.Decode(o)
+	if err != nil {
+		return none, err
+	}
+	p, ok := obj.(P)
+	if !ok {
+		return none, fmt.Errorf("%T is no %T", obj, none)
+	}
+	return p, nil
+}
+
+// AsNew returns a begin for Follow that sees each object as if it had just
+// been made.
+func AsNew(see func(*state.Event)) (begin func(state.Snapshot)) {
+	return func(all state.Snapshot) {
+		all.Each(state.Range{}, func(o *object.Object) bool {
+			see(&state.Event{Object: o})
+			return true
+		})
+	}
+}

@@ -1,0 +1,76 @@
+// Package controller is what happens by itself: which controllers there are
+// and which of them run, and what they are made of. A controller reads what is
+// true from the state, asleep until something is committed, and changes
+// objects through the verbs, as a client does. Each is a package below this
+// one.
+//
+// It must not know what a controller does.
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The controllers, by the names that kube-controller-manager gives them.
+const (
+	ServiceAccounts = "serviceaccount-controller"
+	RootCAPublisher = "root-ca-certificate-publisher-controller"
+	ServiceCIDRs    = "service-cidr-controller"
+)
+
+// all returns the controllers there are, each with its former name.
+func all() [][2]string {
+	return [][2]string{
+		{RootCAPublisher, "root-ca-cert-publisher"},
+		{ServiceAccounts, "serviceaccount"},
+		{ServiceCIDRs, "service-cidr-controller"},
+	}
+}
+
+// Enabled tells which controllers run.
+type Enabled map[string]bool
+
+// Enable reads a list as kube-controller-manager's flag --controllers has it:
+// "*" is all that run by default, "name" and "-name" are one that is to run or
+// not, whatever else the list says. Nil means "*". A name that is not known is
+// an error of one line that lists those that are.
+func Enable(list []string) (Enabled, error) {
+	if list == nil {
+		list = []string{"*"}
+	}
+	byDefault, named := false, Enabled{}
+	for _, item := range list {
+		if item == "*" {
+			byDefault = true
+			continue
+		}
+		name, off := strings.CutPrefix(item, "-")
+		known, err := find(name)
+		if err != nil {
+			return nil, err
+		}
+		if _, before := named[known]; !before { // the first to name it decides
+			named[known] = !off
+		}
+	}
+	enabled := Enabled{}
+	for _, c := range all() {
+		on, is := named[c[0]]
+		enabled[c[0]] = is && on || !is && byDefault
+	}
+	return enabled, nil
+}
+
+// find returns the name of the controller that is called so now or formerly.
+func find(called string) (string, error) {
+	var known []string
+	for _, c := range all() {
+		if slices.Contains(c[:], called) {
+			return c[0], nil
+		}
+		known = append(known, c[0])
+	}
+	return "", fmt.Errorf("%q is not in the list of known controllers: %s", called, strings.Join(known, ", "))
+}

@@ -1,0 +1,120 @@
+package controller
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+// ready returns what is to be looked at now.
+func ready(t *testing.T, s *Schedule[string]) (all []string) {
+	t.Helper()
+	for {
+		k, ok, _ := s.take()
+		if !ok {
+			return all
+		}
+		all = append(all, k)
+	}
+}
+
+func TestSchedule(t *testing.T) {
+	clock := clocktesting.NewFakeClock(time.Now())
+	s := NewSchedule[string](clock)
+	want := func(what string, want ...string) {
+		t.Helper()
+		if got := ready(t, s); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	want("nothing")
+	for _, k := range []string{"b", "a", "b"} {
+		s.Add(k)
+	}
+	want("each once, in their order", "b", "a")
+
+	s.AddAfter("c", 3*time.Second)
+	s.AddAfter("c", time.Second)   // earlier counts
+	s.AddAfter("c", 2*time.Second) // later does not
+	want("too early")
+	clock.Step(time.Second)
+	want("when it is due", "c")
+	clock.Step(time.Minute)
+	want("once only")
+
+	s.AddAfter("d", 0)
+	want("at once", "d")
+}
+
+func TestScheduleRetries(t *testing.T) {
+	clock := clocktesting.NewFakeClock(time.Now())
+	s := NewSchedule[string](clock)
+	delay := firstRetry
+	for n := range maxRetries {
+		if !s.Retry("a") {
+			t.Fatalf("given up after %d times", n)
+		}
+		clock.Step(delay - 1)
+		if got := ready(t, s); got != nil {
+			t.Fatalf("retry %d comes before its time", n)
+		}
+		clock.Step(1)
+		if got := ready(t, s); !slices.Equal(got, []string{"a"}) {
+			t.Fatalf("retry %d: %q", n, got)
+		}
+		delay *= 2
+	}
+	if s.Retry("a") {
+		t.Error("it is never given up")
+	}
+	s.Retry("b")
+	clock.Step(firstRetry)
+	ready(t, s)
+	s.Succeeded("b")
+	s.Retry("b")
+	clock.Step(firstRetry)
+	if got := ready(t, s); !slices.Equal(got, []string{"b"}) {
+		t.Errorf("the first failure after a success waits longer: %q", got)
+	}
+}
+
+// Next waits for what is added and what is due, and ends with its context.
+func TestScheduleNext(t *testing.T) {
+	clock := clocktesting.NewFakeClock(time.Now())
+	s := NewSchedule[string](clock)
+	next := make(chan string)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		for {
+			k, err := s.Next(ctx)
+			if err != nil {
+				ended <- err
+				return
+			}
+			next <- k
+		}
+	}()
+	s.Add("now")
+	if k := <-next; k != "now" {
+		t.Errorf("got %q", k)
+	}
+	s.AddAfter("later", time.Minute)
+	for !clock.HasWaiters() {
+		time.Sleep(time.Millisecond)
+	}
+	clock.Step(time.Minute)
+	if k := <-next; k != "later" {
+		t.Errorf("got %q", k)
+	}
+	s.Add("never")
+	cancel()
+	select {
+	case <-next: // it was on its way
+		<-ended
+	case <-ended:
+	}
+}

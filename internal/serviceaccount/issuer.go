@@ -1,0 +1,143 @@
+// Package serviceaccount issues the tokens of service accounts and has what
+// others need to verify them: keys, documents, and the objects that tokens are
+// bound to. Tokens are made and read by upstream's k8s.io/kubernetes/pkg/serviceaccount;
+// what may be asked for, and in which words it is refused, is as in upstream's
+// pkg/registry/core/serviceaccount/storage.
+//
+// It must not know about HTTP, nor who accepts a token.
+package serviceaccount
+
+import (
+	"crypto"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/klog/v2"
+	token "k8s.io/kubernetes/pkg/serviceaccount"
+)
+
+// DefaultIssuer is who issues tokens where nothing else is said.
+const DefaultIssuer = "https://kubernetes.default.svc.cluster.local"
+
+// Settings are what kube-apiserver's flags of the same names say.
+type Settings struct {
+	// Issuers are the names under which tokens are accepted; the first issues
+	// them. Empty means DefaultIssuer.
+	Issuers []string
+	// JWKSURI is where keys are to be had, as the configuration document
+	// tells; empty means at this server.
+	JWKSURI string
+	// MaxTokenExpiration is the longest that a token may be valid; 0 for no
+	// bound but that of the API.
+	MaxTokenExpiration time.Duration
+	// KeepTokenExpiration turns off that tokens which pods have by themselves
+	// last a year in place of the hour they ask for.
+	KeepTokenExpiration bool
+	// APIAudiences are the names of this API, one of which tokens must be for.
+	// Empty means Issuers.
+	APIAudiences []string
+}
+
+// Complete checks the settings and fills in defaults. An error is one line in
+// kube-apiserver's words.
+func (s *Settings) Complete() error {
+	if len(s.Issuers) == 0 {
+		s.Issuers = []string{DefaultIssuer}
+	}
+	for i, issuer := range s.Issuers {
+		if strings.Contains(issuer, ":") {
+			if _, err := url.Parse(issuer); err != nil {
+				return fmt.Errorf("service-account-issuer %q contained a ':' but was not a valid URL: %w", issuer, err)
+			}
+		}
+		if issuer == "" {
+			return errors.New("service-account-issuer should not be an empty string")
+		}
+		if slices.Contains(s.Issuers[:i], issuer) {
+			return fmt.Errorf("service-account-issuer %q is already specified", issuer)
+		}
+	}
+	if s.JWKSURI != "" {
+		if u, err := url.Parse(s.JWKSURI); err != nil {
+			return fmt.Errorf("service-account-jwks-uri must be a valid URL: %w", err)
+		} else if u.Scheme != "https" {
+			return fmt.Errorf("service-account-jwks-uri requires https scheme, parsed as: %v", u)
+		}
+	}
+	if m := s.MaxTokenExpiration; m != 0 && (m < time.Hour || m > time.Second<<32) {
+		return errors.New("the service-account-max-token-expiration must be between 1 hour and 2^32 seconds")
+	}
+	if len(s.APIAudiences) == 0 {
+		s.APIAudiences = s.Issuers
+	}
+	return nil
+}
+
+// Keys are what tokens are signed with and verified by.
+type Keys struct {
+	// Signing is an RSA or ECDSA private key.
+	Signing crypto.Signer
+	// Others are further public keys that tokens may have been signed for.
+	Others []any
+}
+
+// Issuer issues tokens. It is immutable.
+type Issuer struct {
+	Settings
+	// PublicKeys verify tokens: those of the files first, then the signing
+	// key's own, if it is not among them.
+	PublicKeys token.PublicKeysGetter
+	generator  token.TokenGenerator
+}
+
+// NewIssuer returns the issuer of settings that are complete.
+func NewIssuer(s Settings, k Keys) (*Issuer, error) {
+	generator, err := token.JWTTokenGenerator(s.Issuers[0], k.Signing)
+	if err != nil {
+		return nil, fmt.Errorf("failed to build token generator: %w", err)
+	}
+	public := slices.Clone(k.Others)
+	if !slices.ContainsFunc(public, func(other any) bool { return samePublic(k.Signing.Public(), other) }) {
+		public = append(public, k.Signing.Public())
+	}
+	keys, err := token.StaticPublicKeysGetter(public)
+	if err != nil {
+		return nil, fmt.Errorf("failed to set up public service account keys: %w", err)
+	}
+	s.warn()
+	return &Issuer{Settings: s, PublicKeys: keys, generator: generator}, nil
+}
+
+func samePublic(key crypto.PublicKey, other any) bool {
+	k, ok := key.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.Equal(other)
+}
+
+// warn tells the log of settings that do not go well together.
+func (s *Settings) warn() {
+	most := s.MaxTokenExpiration
+	if s.KeepTokenExpiration || most == 0 {
+		return
+	}
+	if most < token.WarnOnlyBoundTokenExpirationSeconds*time.Second {
+		klog.InfoS("Tokens of pods are not extended, since service-account-max-token-expiration is shorter than they ask for", "maximum", most)
+	}
+	if most < token.ExpirationExtensionSeconds*time.Second {
+		klog.InfoS("Tokens of pods are valid for longer than service-account-max-token-expiration, since service-account-extend-token-expiration is true", "maximum", most)
+	}
+}
+
+// Audiences returns the names of this API.
+func (s *Settings) Audiences() authenticator.Audiences { return s.APIAudiences }
+
+// Documents returns what OpenID Connect asks of an issuer, for a server that
+// is reached at address (host and port). The first issuer must be an https URL
+// for that, as upstream demands.
+func (i *Issuer) Documents(address string) (token.OpenIDMetadataProvider, error) {
+	return token.NewOpenIDMetadataProvider(i.Issuers[0], i.JWKSURI, address, i.PublicKeys)
+}

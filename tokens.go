@@ -1,0 +1,94 @@
+package knarr
+
+import (
+	"crypto"
+	"fmt"
+	"path/filepath"
+
+	"k8s.io/client-go/util/keyutil"
+	"k8s.io/klog/v2"
+
+	"github.com/knarr-io/knarr/internal/discovery"
+	"github.com/knarr-io/knarr/internal/kind"
+	"github.com/knarr-io/knarr/internal/pki"
+	"github.com/knarr-io/knarr/internal/serviceaccount"
+	"github.com/knarr-io/knarr/internal/verb"
+)
+
+// tokenSettings are the options about tokens of service accounts, checked and
+// with their defaults.
+func (o *Options) tokenSettings() (serviceaccount.Settings, error) {
+	extend := o.ServiceAccountExtendTokenExpiration
+	s := serviceaccount.Settings{
+		Issuers:             o.ServiceAccountIssuers,
+		JWKSURI:             o.ServiceAccountJWKSURI,
+		MaxTokenExpiration:  o.ServiceAccountMaxTokenExpiration,
+		KeepTokenExpiration: extend != nil && !*extend,
+		APIAudiences:        o.APIAudiences,
+	}
+	return s, s.Complete()
+}
+
+// newIssuer returns the issuer of tokens of service accounts.
+func newIssuer(o *Options) (*serviceaccount.Issuer, error) {
+	settings, err := o.tokenSettings()
+	if err != nil {
+		return nil, err
+	}
+	var keys serviceaccount.Keys
+	if keys.Signing, err = signingKey(o); err != nil {
+		return nil, err
+	}
+	for _, file := range o.ServiceAccountKeyFiles {
+		public, err := keyutil.PublicKeysFromFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("failed to parse key file %q: %w", file, err)
+		}
+		keys.Others = append(keys.Others, public...)
+	}
+	return serviceaccount.NewIssuer(settings, keys)
+}
+
+// signingKey reads the key that tokens are signed with, or makes it.
+func signingKey(o *Options) (crypto.Signer, error) {
+	if file := o.ServiceAccountSigningKeyFile; file != "" {
+		key, err := keyutil.PrivateKeyFromFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("failed to parse service-account-issuer-key-file: %w", err)
+		}
+		signer, ok := key.(crypto.Signer)
+		if !ok {
+			return nil, fmt.Errorf("failed to parse service-account-issuer-key-file: %s: %T cannot sign", file, key)
+		}
+		return signer, nil
+	}
+	if dir := o.pkiDir(); dir != "" {
+		return pki.LoadSigningKey(dir)
+	}
+	return pki.NewSigningKey()
+}
+
+// pkiDir is where certificates and keys are kept; empty if they are not.
+func (o *Options) pkiDir() string {
+	if o.CertDir == "" && o.DataDir != "" {
+		return filepath.Join(o.DataDir, "pki")
+	}
+	return o.CertDir
+}
+
+// issuerDocuments returns the documents of an issuer who is reached at address,
+// or nil if its name is none that OpenID Connect allows. As upstream does, the
+// server then goes without.
+func issuerDocuments(i *serviceaccount.Issuer, address string) discovery.Issuer {
+	documents, err := i.Documents(address)
+	if err != nil {
+		klog.ErrorS(err, "There are no documents for those who verify tokens of service accounts")
+		return nil
+	}
+	return documents
+}
+
+// tokenObjects are those that tokens are for or bound to.
+func tokenObjects(verbs *verb.Verbs, catalogue *kind.Catalogue) *serviceaccount.Objects {
+	return serviceaccount.NewObjects(verbs, func() *kind.Catalogue { return catalogue })
+}
