@@ -115,14 +115,6 @@ func (c *cluster) put(gvr schema.GroupVersionResource, obj runtime.Object) {
 	}
 }
 
-func (c *cluster) remove(gvr schema.GroupVersionResource, namespace, name string) {
-	c.Helper()
-	key := c.catalogue.Lookup(gvr).Resource.Storage.Key(namespace, name)
-	if _, err := c.state.Commit(c.Context(), store.Change{Key: key, If: c.state.Get(key).Rev}); err != nil {
-		c.Fatal(err)
-	}
-}
-
 func named(namespace, name, uid string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(uid)}
 }
