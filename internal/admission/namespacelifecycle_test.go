@@ -51,8 +51,7 @@ func newChain(t testing.TB, phases map[string]corev1.NamespacePhase) (admission.
 			t.Fatal(err)
 		}
 	}
-	chain := New(st, func() *kind.Catalogue { return catalogue })
-	return chain.(admission.MutationInterface), st
+	return New(st, func() *kind.Catalogue { return catalogue }), st
 }
 
 func attributes(op admission.Operation, gvk schema.GroupVersionKind, resource, namespace, name string) admission.Attributes {

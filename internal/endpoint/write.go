@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,14 +53,15 @@ func outOfTime(ctx context.Context, err error) error {
 func (q *query) body() ([]byte, error) {
 	defer q.r.Body.Close()
 	limited := &io.LimitedReader{R: q.r.Body, N: maxBody + 1}
-	b, err := io.ReadAll(limited)
-	if err != nil {
+	// Room for what is announced, and for the read that finds the end.
+	b := bytes.NewBuffer(make([]byte, 0, min(max(q.r.ContentLength, 0), maxBody)+bytes.MinRead))
+	if _, err := b.ReadFrom(limited); err != nil {
 		return nil, err
 	}
 	if limited.N <= 0 {
 		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", maxBody))
 	}
-	return b, nil
+	return b.Bytes(), nil
 }
 
 // invalidOptions is the refusal of options that contradict themselves.

@@ -169,8 +169,13 @@ func (t Target) interfaces() admission.ObjectInterfaces {
 }
 
 // validates reports whether validating admission looks at op at all: if not,
-// nothing has to be copied for it.
+// nothing has to be copied for it. A chain may know better than by being one.
 func (v *Verbs) validates(op admission.Operation) bool {
+	if chain, ok := v.Admission.(interface {
+		Validates(op admission.Operation) bool
+	}); ok {
+		return chain.Validates(op)
+	}
 	a, ok := v.Admission.(admission.ValidationInterface)
 	return ok && a.Handles(op)
 }
