@@ -26,10 +26,7 @@ func (t Target) decodeBody(ctx context.Context, body []byte, info runtime.Serial
 	into runtime.Object, accepts func(schema.GroupVersion) bool,
 ) (runtime.Object, error) {
 	directive = fieldValidation(directive)
-	serializer := info.Serializer
-	if directive != metav1.FieldValidationIgnore {
-		serializer = info.StrictSerializer
-	}
+	serializer := t.serializer(info, directive != metav1.FieldValidationIgnore)
 	gvk := t.bodyKind()
 	decoder := t.resource().Serializer.DecoderToVersion(serializer, t.bodyHub())
 	obj, found, err := decoder.Decode(body, &gvk, into)

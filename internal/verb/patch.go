@@ -160,11 +160,7 @@ func (p *patching) json() runtime.SerializerInfo {
 // decodePatched reads the patched JSON. strict is what was unclean about the
 // patch itself.
 func (p *patching) decodePatched(ctx context.Context, after []byte, strict []error) (runtime.Object, error) {
-	info := p.json()
-	serializer := info.Serializer
-	if p.directive != metav1.FieldValidationIgnore {
-		serializer = info.StrictSerializer
-	}
+	serializer := p.serializer(p.json(), p.directive != metav1.FieldValidationIgnore)
 	obj := p.newBody()
 	err := runtime.DecodeInto(p.resource().Serializer.DecoderToVersion(serializer, p.bodyHub()), after, obj)
 	if err != nil {
