@@ -88,6 +88,9 @@ func (w *write) takeThisAddress(family api.IPFamily, wanted string) error {
 			if w.dryRun {
 				return nil
 			}
+			if !w.addressFree(ip) {
+				return ipallocator.ErrAllocated
+			}
 			return w.createAddress(family, ip)
 		}
 	}
@@ -166,11 +169,10 @@ func (w *write) giveAddress(clusterIP string) error {
 	return w.deleteAddress(servicecidr.IPToAddr(parsed))
 }
 
-// createAddress makes the IPAddress that says that ip is the Service's.
+// createAddress makes the IPAddress that says that ip is the Service's. That
+// nobody has it is a condition of the commit: who loses a race for a free one
+// starts again with another.
 func (w *write) createAddress(family api.IPFamily, ip netip.Addr) error {
-	if !w.addressFree(ip) {
-		return ipallocator.ErrAllocated
-	}
 	var address runtime.Object = &networking.IPAddress{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: ip.String(),
