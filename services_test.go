@@ -181,3 +181,26 @@ func TestServiceRangesRefused(t *testing.T) {
 		}
 	}
 }
+
+// A write of the status of a Service that is not there makes it, as upstream
+// does, but allocates nothing for it: that is done for Services written whole.
+func TestServiceMadeByItsStatus(t *testing.T) {
+	client := kubernetes.NewForConfigOrDie(knarrtest.Start(t).ClientConfig())
+	services := client.CoreV1().Services("default")
+	svc := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "s"},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{{Port: 80}}},
+	}
+	made, err := services.UpdateStatus(t.Context(), svc, metav1.UpdateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made.Spec.ClusterIP != "" || made.Spec.Ports[0].NodePort != 0 {
+		t.Errorf("it has the address %q and the node port %d", made.Spec.ClusterIP, made.Spec.Ports[0].NodePort)
+	}
+	svc.Name, svc.Spec.Type, svc.Spec.ExternalTrafficPolicy = "t", corev1.ServiceTypeLoadBalancer, corev1.ServiceExternalTrafficPolicyLocal
+	_, err = services.UpdateStatus(t.Context(), svc, metav1.UpdateOptions{})
+	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "spec.healthCheckNodePort: Required value") {
+		t.Errorf("a load balancer without a port for health checks: %v", err)
+	}
+}

@@ -184,9 +184,12 @@ func (u *updating) try(ctx context.Context, existing runtime.Object, rev uint64)
 func (u *updating) tryCreate(ctx context.Context, obj runtime.Object, m metav1.Object) ([]store.Change, error) {
 	rest.WipeObjectMetaSystemFields(m)
 	rest.FillObjectMetaSystemFields(m)
-	beside, err := u.companion(u.Target).Create(ctx, obj, len(u.opts.DryRun) > 0)
-	if err != nil {
-		return nil, err
+	var beside []store.Change
+	if u.Subresource == nil { // upstream allocates nothing for what a part of it makes
+		var err error
+		if beside, err = u.companion(u.Target).Create(ctx, obj, len(u.opts.DryRun) > 0); err != nil {
+			return nil, err
+		}
 	}
 	if err := rest.BeforeCreate(u.resource().Create, ctx, obj); err != nil {
 		return nil, err
