@@ -96,6 +96,8 @@ func (s *shape) gvk(v schema.GroupVersionKind) schema.GroupVersionKind {
 type restrictions struct {
 	v     *kind.Version
 	table bool
+	// view tells of objects shown as another kind, which has a protobuf form.
+	view bool
 }
 
 // restrictions are those of what is asked for. What cannot be listed, as the
@@ -106,12 +108,12 @@ func (q *query) restrictions() restrictions {
 	if sub != nil {
 		table = sub.Table
 	}
-	return restrictions{v, table}
+	return restrictions{v, table, sub != nil && sub.View != nil}
 }
 
 func (r restrictions) AllowsMediaTypeTransform(mimeType, subType string, as *schema.GroupVersionKind) bool {
 	if as == nil {
-		return subType != "vnd.kubernetes.protobuf" || r.v.Protobuf != nil || r.v.Resource.Storage == nil
+		return subType != "vnd.kubernetes.protobuf" || r.v.Protobuf != nil || r.v.Resource.Storage == nil || r.view
 	}
 	if gv := as.GroupVersion(); gv != metav1.SchemeGroupVersion && gv != metav1beta1.SchemeGroupVersion {
 		return false

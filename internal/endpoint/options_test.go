@@ -190,3 +190,19 @@ func TestPretty(t *testing.T) {
 		}
 	}
 }
+
+// Upstream's lists of nothing: no objects are an empty list, their metadata are
+// none.
+func TestEmptyLists(t *testing.T) {
+	s := newServer(t)
+	for accept, want := range map[string]string{
+		"application/json": `"items":[]}` + "\n",
+		"application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io":      `"items":null}` + "\n",
+		"application/json;as=PartialObjectMetadataList;v=v1beta1;g=meta.k8s.io": `"items":null}` + "\n",
+		"application/yaml;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io":      "items: null\n",
+	} {
+		if a := s.do("GET "+deployments, "", "Accept: "+accept).is(200); !strings.Contains(a.text, want) {
+			t.Errorf("%s: %s", accept, a.text)
+		}
+	}
+}

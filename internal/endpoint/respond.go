@@ -259,7 +259,7 @@ func (q *query) writeList(s shape, list *verb.List) error {
 		return q.writeTable(http.StatusOK, s, list.Objects, list)
 	}
 	v := q.target.Version
-	gvk := v.GVK().GroupVersion().WithKind(v.Resource.Kind + "List")
+	gvk := v.ListGVK()
 	if s.isMetadata() {
 		if s.as.Kind == "PartialObjectMetadata" {
 			return notAcceptable("you requested PartialObjectMetadata, but the requested object is a list (" + hubType(v) + "List)")
@@ -311,19 +311,16 @@ func (q *query) writeProtobufList(s shape, gvk schema.GroupVersionKind, meta *me
 // writeJSONList writes head, items joined by commas, tail. Items of native
 // lists carry no kind and apiVersion.
 func (q *query) writeJSONList(s shape, gvk schema.GroupVersionKind, meta *metav1.ListMeta, items [][]byte) error {
-	m, err := json.Marshal(meta)
+	head, tail, err := q.listEnds(s, gvk, meta, len(items))
 	if err != nil {
 		return err
 	}
-	head := append([]byte(`{"kind":"`+gvk.Kind+`","apiVersion":"`+gvk.GroupVersion().String()+`","metadata":`), m...)
-	head = append(head, `,"items":[`...)
 	typed := []byte(nil)
 	if !s.isMetadata() {
 		typed = []byte(`{"kind":"` + q.target.Version.Resource.Kind + `","apiVersion":"` + gvk.GroupVersion().String() + `",`)
 	}
-	tail := []byte("]}\n")
 	if s.media == mediaYAML || s.pretty {
-		tail = tail[:2]
+		tail = tail[:len(tail)-1]
 	}
 	size := len(head) + len(tail) + max(len(items)-1, 0)
 	for i, b := range items {
@@ -357,6 +354,34 @@ func (q *query) writeJSONList(s shape, gvk schema.GroupVersionKind, meta *metav1
 	}
 	out.flush()
 	return nil
+}
+
+// listEnds returns what a JSON list has before and after its items. Those of
+// custom resources are maps to upstream: in order of their keys, and with a
+// continue that may be empty. The metadata of no objects are no list.
+func (q *query) listEnds(s shape, gvk schema.GroupVersionKind, meta *metav1.ListMeta, items int) (head, tail []byte, err error) {
+	apiVersion := gvk.GroupVersion().String()
+	if !q.target.Version.Resource.Custom() || s.isMetadata() {
+		m, err := json.Marshal(meta)
+		if err != nil {
+			return nil, nil, err
+		}
+		head = append([]byte(`{"kind":"`+gvk.Kind+`","apiVersion":"`+apiVersion+`","metadata":`), m...)
+		if s.isMetadata() && items == 0 {
+			return append(head, `,"items":null`...), []byte("}\n"), nil
+		}
+		return append(head, `,"items":[`...), []byte("]}\n"), nil
+	}
+	fields := map[string]any{"continue": meta.Continue, "resourceVersion": meta.ResourceVersion}
+	if meta.RemainingItemCount != nil {
+		fields["remainingItemCount"] = *meta.RemainingItemCount
+	}
+	m, err := json.Marshal(fields)
+	if err != nil {
+		return nil, nil, err
+	}
+	tail = append([]byte(`],"kind":"`+gvk.Kind+`","metadata":`), m...)
+	return []byte(`{"apiVersion":"` + apiVersion + `","items":[`), append(tail, "}\n"...), nil
 }
 
 var comma, brace = []byte{','}, []byte{'{'}

@@ -76,7 +76,11 @@ type query struct {
 // routeMedia is what a route checks before its handler sees a request: the type
 // of a patch, and that the client accepts one of what is produced. Upstream's
 // router knows no wildcard but */*, and words its refusals in its own way.
+// Custom resources are not on its routes: negotiation alone tells of them.
 func (q *query) routeMedia(verb string) error {
+	if q.target.Version.Resource.Custom() {
+		return nil
+	}
 	if verb == "patch" {
 		contentType := cmp.Or(q.r.Header.Get("Content-Type"), "application/octet-stream")
 		if !names(contentType, q.patchTypes()) {

@@ -216,6 +216,9 @@ func (q *query) patch() error {
 
 // patchTypes are the patches that the target's kind takes.
 func (q *query) patchTypes() []string {
+	if q.target.Version.Resource.Custom() { // no Go type says how lists are merged
+		return []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyYAMLPatchType)}
+	}
 	return []string{
 		string(types.JSONPatchType), string(types.MergePatchType), string(types.StrategicMergePatchType), string(types.ApplyYAMLPatchType),
 	}

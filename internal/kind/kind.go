@@ -23,8 +23,10 @@ import (
 type Resource struct {
 	// Group is empty for the core group. Name is the plural, as in URLs.
 	Group, Name, Singular, Kind string
-	ShortNames, Categories      []string
-	Namespaced                  bool
+	// ListKind is the kind of lists, if it is not Kind + "List".
+	ListKind               string
+	ShortNames, Categories []string
+	Namespaced             bool
 	// Verbs, sorted, as discovery tells them.
 	Verbs []string
 
@@ -53,8 +55,25 @@ type Types struct {
 	Serializer runtime.NegotiatedSerializer
 	// ParameterCodec decodes the options in a query.
 	ParameterCodec runtime.ParameterCodec
-	// Hub is the group and version of hub objects: the kind's group, internal.
+	// Hub is the group and version of hub objects: the kind's group, internal
+	// or, of a custom resource, the version that is served.
 	Hub schema.GroupVersion
+	// Creater and Defaulter, if set, make empty objects and set their defaults in
+	// place of Scheme, which cannot where one Go type is for all kinds.
+	Creater   runtime.ObjectCreater
+	Defaulter runtime.ObjectDefaulter
+}
+
+// Custom reports whether objects are unstructured: those of a custom resource,
+// which has no Go type.
+func (t *Types) Custom() bool { return t.Creater != nil }
+
+// NewObject makes an empty object of a version.
+func (t *Types) NewObject(gvk schema.GroupVersionKind) (runtime.Object, error) {
+	if t.Custom() {
+		return t.Creater.New(gvk)
+	}
+	return t.Scheme.New(gvk)
 }
 
 // Storage is how objects of a resource are kept.
@@ -156,6 +175,9 @@ func (v *Version) GVK() schema.GroupVersionKind {
 
 // ListGVK returns the kind that lists of v's objects have.
 func (v *Version) ListGVK() schema.GroupVersionKind {
+	if k := v.Resource.ListKind; k != "" {
+		return v.GroupVersion().WithKind(k)
+	}
 	return v.GroupVersion().WithKind(v.Resource.Kind + "List")
 }
 
@@ -201,6 +223,18 @@ type View interface {
 	Into(ctx context.Context, view, obj runtime.Object) error
 	// Replicas is where the object has what the view has at spec.replicas.
 	Replicas() fieldpath.Path
+}
+
+// PartialView is a View of objects that may lack what it shows.
+type PartialView interface {
+	View
+	// Shown is Of for readers, who get an error if there is nothing to show.
+	Shown(obj runtime.Object) (runtime.Object, error)
+	// Begin is Of for writers: they start from what it returns.
+	Begin(obj runtime.Object) (runtime.Object, error)
+	// ReplicasIn is Replicas for the objects in another version of the resource;
+	// nil if they have no such view.
+	ReplicasIn(version string) fieldpath.Path
 }
 
 // GVK returns the kind of the subresource's bodies where the resource is

@@ -45,7 +45,7 @@ func (a *applying) transform(ctx context.Context, _, current runtime.Object) (ru
 	isNew := !exists(current)
 	if isNew {
 		var err error
-		if current, err = a.resource().Scheme.New(a.bodyKind()); err != nil {
+		if current, err = a.resource().NewObject(a.bodyKind()); err != nil {
 			return nil, fmt.Errorf("failed to create new object: %w", err)
 		}
 	}

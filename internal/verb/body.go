@@ -56,6 +56,9 @@ func (t Target) accepts(gv schema.GroupVersion) bool { return gv == t.bodyKind()
 
 // bodyHub is the group and version of hub objects of that kind.
 func (t Target) bodyHub() schema.GroupVersion {
+	if hub := t.resource().Hub; hub.Version != runtime.APIVersionInternal {
+		return hub
+	}
 	return schema.GroupVersion{Group: t.bodyKind().Group, Version: runtime.APIVersionInternal}
 }
 

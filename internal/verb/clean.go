@@ -24,8 +24,8 @@ func (t Target) serializer(info runtime.SerializerInfo, strict bool) runtime.Ser
 	if strict {
 		s = info.StrictSerializer
 	}
-	if info.MediaType != runtime.ContentTypeJSON {
-		return s
+	if info.MediaType != runtime.ContentTypeJSON || t.resource().Custom() {
+		return s // custom resources have no type to decode to
 	}
 	return cleanJSON{s, t}
 }

@@ -33,7 +33,7 @@ func (v *Verbs) owned(t Target, live, obj runtime.Object, manager string) runtim
 
 // ownNew is own for an object that is being created.
 func (v *Verbs) ownNew(t Target, obj runtime.Object, manager string) (runtime.Object, error) {
-	none, err := t.resource().Scheme.New(t.bodyKind())
+	none, err := t.resource().NewObject(t.bodyKind())
 	if err != nil {
 		return nil, err
 	}

@@ -165,7 +165,27 @@ func (v *Verbs) admit(ctx context.Context, t Target, a admission.Attributes) err
 
 // interfaces are what admission may need to convert and default objects.
 func (t Target) interfaces() admission.ObjectInterfaces {
+	if r := t.resource(); r.Custom() {
+		return customInterfaces{r.Creater, r.Scheme, r.Defaulter, r.Convertor}
+	}
 	return admission.NewObjectInterfacesFromScheme(t.resource().Scheme)
+}
+
+// customInterfaces are those of a custom resource, whose scheme has but names.
+type customInterfaces struct {
+	creater   runtime.ObjectCreater
+	typer     runtime.ObjectTyper
+	defaulter runtime.ObjectDefaulter
+	convertor runtime.ObjectConvertor
+}
+
+func (c customInterfaces) GetObjectCreater() runtime.ObjectCreater     { return c.creater }
+func (c customInterfaces) GetObjectTyper() runtime.ObjectTyper         { return c.typer }
+func (c customInterfaces) GetObjectDefaulter() runtime.ObjectDefaulter { return c.defaulter }
+func (c customInterfaces) GetObjectConvertor() runtime.ObjectConvertor { return c.convertor }
+
+func (c customInterfaces) GetEquivalentResourceMapper() runtime.EquivalentResourceMapper {
+	return runtime.NewEquivalentResourceRegistry()
 }
 
 // validates reports whether validating admission looks at op at all: if not,

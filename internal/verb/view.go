@@ -21,6 +21,9 @@ func (t Target) View(o *object.Object) (runtime.Object, error) {
 	if err != nil {
 		return nil, err
 	}
+	if partial, ok := t.view().(kind.PartialView); ok {
+		return partial.Shown(obj)
+	}
 	return t.view().Of(obj)
 }
 
@@ -43,7 +46,11 @@ func (u *viewUpdate) Preconditions() *metav1.Preconditions { return u.info.Preco
 
 func (u *viewUpdate) UpdatedObject(ctx context.Context, existing runtime.Object) (runtime.Object, error) {
 	obj := existing.DeepCopyObject()
-	before, err := u.view().Of(obj)
+	begin := u.view().Of
+	if partial, ok := u.view().(kind.PartialView); ok {
+		begin = partial.Begin
+	}
+	before, err := begin(obj)
 	if err != nil {
 		return nil, err
 	}
