@@ -28,6 +28,10 @@ type Binaries struct {
 // it is not there yet (the first time takes many minutes), and knarr too unless the
 // path of one that is already built is given. Progress goes to standard error.
 func Build(ctx context.Context, root, knarr string) (Binaries, error) {
+	root, err := filepath.Abs(root) // builds have directories of their own
+	if err != nil {
+		return Binaries{}, err
+	}
 	module := filepath.Join(root, "twin")
 	dir := filepath.Join(module, ".peers")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
