@@ -378,7 +378,7 @@ func (s *Server) serve(handler http.Handler, certs *certificates) {
 	}
 	go func() {
 		defer close(s.served)
-		if err := s.http.ServeTLS(s.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.ServeTLS(yielding{s.listener}, "", ""); !errors.Is(err, http.ErrServerClosed) {
 			s.serveErr = err
 		}
 	}()
