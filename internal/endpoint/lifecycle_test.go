@@ -211,3 +211,16 @@ func TestDeleteCollection(t *testing.T) {
 	// for ends it.
 	s.do("DELETE "+configMaps, `{"preconditions":{"uid":"other"}}`).is(409)
 }
+
+// An apply to a part of an object does not make it, but for one kind.
+func TestApplyToPartOfNothing(t *testing.T) {
+	s := newServer(t)
+	const applied, policies = "Content-Type: application/apply-patch+yaml", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+	policy := `{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicy","metadata":{"name":"p"},
+		"spec":{"matchConstraints":{"resourceRules":[{"apiGroups":[""],"apiVersions":["v1"],"operations":["CREATE"],"resources":["pods"]}]},"validations":[{"expression":"true"}]}}`
+	s.do("PUT "+policies+"/p/status", policy).is(404)
+	s.do("PATCH "+policies+"/p/status?fieldManager=m", `{"apiVersion":"autoscaling/v1","kind":"Scale"}`, applied).is(400)
+	s.do("PATCH "+policies+"/p/status?fieldManager=m", policy, applied).is(201, "metadata.name", "p")
+	s.do("GET "+policies+"/p", "").is(200)
+	s.do("PATCH "+deployments+"/d/status?fieldManager=m", deployment("d"), applied).is(404)
+}

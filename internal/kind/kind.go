@@ -200,6 +200,9 @@ type Subresource struct {
 	Versions []string
 	// Table tells that it is to be had in the printed columns of its resource.
 	Table bool
+	// ApplyCreates has an apply to it make the object if there is none, as an
+	// apply to the object does.
+	ApplyCreates bool
 
 	// Update, if set, makes the subresource the object itself, written under
 	// other rules (status, approval, ephemeralcontainers).

@@ -17,7 +17,7 @@ import (
 
 // apply merges patch, YAML or JSON, into the target's object (server-side
 // apply, KEP-555). Unlike other patches it makes the object if there is none;
-// parts of objects it does not make.
+// by parts of objects it does so for one kind only.
 func (v *Verbs) apply(ctx context.Context, t Target, patch []byte, opts *metav1.PatchOptions) (*Result, error) {
 	if v.Ownership == nil {
 		return nil, errors.New("nothing can be applied where owners of fields are not kept")
@@ -29,7 +29,7 @@ func (v *Verbs) apply(ctx context.Context, t Target, patch []byte, opts *metav1.
 		Target: t, patch: patch, opts: opts,
 		owners: v.Ownership(t.Version, t.Subresource),
 	}
-	return v.updateBy(ctx, t, a.transform, opts, t.Subresource == nil)
+	return v.updateBy(ctx, t, a.transform, opts, t.Subresource == nil || t.Subresource.ApplyCreates)
 }
 
 // applying is one apply.

@@ -42,7 +42,7 @@ func (b *builder) admissionregistration() *group {
 			name: "validatingadmissionpolicies", categories: extensions,
 			hub:      of[admissionregistration.ValidatingAdmissionPolicy, admissionregistration.ValidatingAdmissionPolicyList](),
 			versions: words("v1 v1beta1"),
-			strategy: validating, status: validatingadmissionpolicy.NewStatusStrategy(validating),
+			strategy: validating, status: validatingadmissionpolicy.NewStatusStrategy(validating), statusCreates: true,
 		},
 		{
 			name: "validatingadmissionpolicybindings", categories: extensions,

@@ -55,6 +55,9 @@ type row struct {
 	status rest.RESTUpdateStrategy
 	// statusPlain has the status subresource come without printed columns.
 	statusPlain bool
+	// statusCreates has an apply to the status make the object: upstream keeps
+	// all but one kind from it.
+	statusCreates bool
 	// parts are the other subresources.
 	parts []part
 
@@ -235,7 +238,7 @@ func (b *builder) subresources(r *kind.Resource, row *row) {
 	if row.status != nil {
 		r.Subresources = append(r.Subresources, &kind.Subresource{
 			Name: "status", Kind: schema.GroupVersionKind{Kind: r.Kind}, Verbs: statusVerbs,
-			Table: !row.statusPlain, Update: row.status, ResetFields: resetFields(row, r.Group, row.status),
+			Table: !row.statusPlain, ApplyCreates: row.statusCreates, Update: row.status, ResetFields: resetFields(row, r.Group, row.status),
 		})
 	}
 	for _, p := range row.parts {
