@@ -28,6 +28,10 @@ func TestDryRun(t *testing.T) {
 	scale := `{"spec":{"replicas":5}}`
 	s.do("POST "+deployments+"?dryRun=All", deployment("new")).is(201, "metadata.name", "new", "metadata.resourceVersion", nil, "metadata.generation", 1.0)
 	s.do("POST "+deployments+"?dryRun=All", strings.Replace(deployment("new"), `"name":"new"`, `"generateName":"new-"`, 1)).is(201)
+	for _, version := range []string{"abc", "0", "5"} { // nothing is stored that could not have it
+		s.do("POST "+deployments+"?dryRun=All", strings.Replace(deployment("new"), `"name":"new"`, `"name":"new","resourceVersion":"`+version+`"`, 1)).is(201,
+			"metadata.resourceVersion", version)
+	}
 	s.do("POST "+deployments+"?dryRun=All", deployment("d")).is(409, "reason", "AlreadyExists")
 	s.do("POST "+configMaps+"?dryRun=All", configMap(`"name":"x","resourceVersion":"7"`)).is(201, "metadata.resourceVersion", "7")
 	s.do("PUT "+deployments+"/d?dryRun=All", strings.Replace(deployment("d"), `"replicas":1`, `"replicas":3`, 1)).is(200,

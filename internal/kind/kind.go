@@ -99,8 +99,8 @@ func (s *Storage) Key(namespace, name string) string {
 // Codec turns hub objects (upstream's internal types for native kinds) to
 // their storage form and back.
 type Codec interface {
-	// Encode returns the storage form. obj must have no resourceVersion. It
-	// does not modify or keep obj.
+	// Encode returns the storage form. obj must have no resourceVersion if it is
+	// to be stored. It does not modify or keep obj.
 	Encode(obj runtime.Object) ([]byte, error)
 	// Decode returns a new hub object with the defaults of the storage
 	// version, without resourceVersion. It does not keep value.

@@ -126,15 +126,12 @@ func (v *Verbs) insert(ctx context.Context, t Target, obj runtime.Object, beside
 	if err != nil {
 		return nil, err
 	}
-	change, err := t.change(key, obj, 0, false, dryRun)
+	if dryRun {
+		return v.wouldInsert(t, key, obj, rev)
+	}
+	change, err := t.change(key, obj, 0, false, false)
 	if err != nil {
 		return nil, err
-	}
-	if dryRun {
-		if exists := v.State.Get(key); exists != nil {
-			return nil, storage.NewKeyExistsError(key, 0)
-		}
-		return t.unstored(change.Value, rev), nil
 	}
 	objects, err := v.State.Commit(ctx, append([]store.Change{change}, beside...)...)
 	if err != nil {
@@ -145,6 +142,19 @@ func (v *Verbs) insert(ctx context.Context, t Target, obj runtime.Object, beside
 		return nil, err
 	}
 	return objects[0], nil
+}
+
+// wouldInsert is insert for a dry run. The answer has the resourceVersion that
+// was sent, rev or what is no number: only what is stored loses it.
+func (v *Verbs) wouldInsert(t Target, key string, obj runtime.Object, rev uint64) (*object.Object, error) {
+	if v.State.Get(key) != nil {
+		return nil, storage.NewKeyExistsError(key, 0)
+	}
+	value, err := t.resource().Storage.Codec.Encode(obj)
+	if err != nil {
+		return nil, err
+	}
+	return t.unstored(value, rev), nil
 }
 
 // change is the write of a finished hub object over the revision at. Upstream
