@@ -157,11 +157,9 @@ func (u *updating) try(ctx context.Context, existing runtime.Object, rev uint64)
 	case given != rev:
 		return nil, nil, apierrors.NewConflict(u.GroupResource(), u.Name, errors.New(optimisticLock))
 	}
-	var beside []store.Change
-	if u.Subresource == nil {
-		if beside, err = u.companion(u.Target).Update(ctx, obj, existing, len(u.opts.DryRun) > 0); err != nil {
-			return nil, nil, err
-		}
+	beside, err := u.beside().Update(ctx, obj, existing, len(u.opts.DryRun) > 0)
+	if err != nil {
+		return nil, nil, err
 	}
 	if err := rest.BeforeUpdate(strategy, ctx, obj, existing); err != nil {
 		return nil, nil, err
@@ -180,21 +178,27 @@ func (u *updating) try(ctx context.Context, existing runtime.Object, rev uint64)
 	return obj, beside, nil
 }
 
+// beside is the companion of objects that are written whole. A part of one
+// holds nothing: upstream allocates nothing even for what a part of it makes.
+func (u *updating) beside() Companion {
+	if u.Subresource != nil {
+		return alone{}
+	}
+	return u.companion(u.Target)
+}
+
 // tryCreate is an update of an object that is not there.
 func (u *updating) tryCreate(ctx context.Context, obj runtime.Object, m metav1.Object) ([]store.Change, error) {
 	rest.WipeObjectMetaSystemFields(m)
 	rest.FillObjectMetaSystemFields(m)
-	var beside []store.Change
-	if u.Subresource == nil { // upstream allocates nothing for what a part of it makes
-		var err error
-		if beside, err = u.companion(u.Target).Create(ctx, obj, len(u.opts.DryRun) > 0); err != nil {
-			return nil, err
-		}
+	beside, err := u.beside().Create(ctx, obj, len(u.opts.DryRun) > 0)
+	if err != nil {
+		return nil, err
 	}
 	if err := rest.BeforeCreate(u.resource().Create, ctx, obj); err != nil {
 		return nil, err
 	}
-	return beside, u.validateCreate(ctx, obj.DeepCopyObject())
+	return beside, u.validateCreate(ctx, obj)
 }
 
 // removedByUpdate reports whether an update takes the last finalizer off an

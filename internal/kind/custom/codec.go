@@ -1,8 +1,6 @@
 package custom
 
 import (
-	"bytes"
-
 	"k8s.io/apiextensions-apiserver/pkg/crdserverscheme"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -30,11 +28,7 @@ func newCodec(d *definition, gvk schema.GroupVersionKind) *codec {
 }
 
 func (c *codec) Encode(obj runtime.Object) ([]byte, error) {
-	var b bytes.Buffer
-	if err := c.Codec.Encode(obj, &b); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	return runtime.Encode(c.Codec, obj)
 }
 
 // Decode decodes into an object of the kind, so that one with a field "items"

@@ -1,7 +1,6 @@
 package native
 
 import (
-	"bytes"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -108,11 +107,7 @@ type codec struct {
 }
 
 func (c *codec) Encode(obj runtime.Object) ([]byte, error) {
-	var b bytes.Buffer
-	if err := c.encoder.Encode(obj, &b); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	return runtime.Encode(c.encoder, obj)
 }
 
 func (c *codec) Decode(value []byte) (runtime.Object, error) {
