@@ -16,8 +16,8 @@ import (
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/kind/native"
 	"github.com/knarr-io/knarr/internal/state"
+	"github.com/knarr-io/knarr/internal/state/statetest"
 	"github.com/knarr-io/knarr/internal/store"
-	"github.com/knarr-io/knarr/internal/store/memory"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,15 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // newChain returns the chain of a server that has the given namespaces.
 func newChain(t testing.TB, phases map[string]corev1.NamespacePhase) (admission.MutationInterface, *state.State) {
 	t.Helper()
-	st, err := state.Start(t.Context(), memory.New(memory.Options{}), state.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := st.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	st := statetest.Start(t)
 	catalogue, err := native.Catalogue(native.Options{})
 	if err != nil {
 		t.Fatal(err)

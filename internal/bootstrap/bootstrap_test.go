@@ -32,8 +32,8 @@ import (
 	"github.com/knarr-io/knarr/internal/pki"
 	"github.com/knarr-io/knarr/internal/service"
 	"github.com/knarr-io/knarr/internal/state"
+	"github.com/knarr-io/knarr/internal/state/statetest"
 	"github.com/knarr-io/knarr/internal/store"
-	"github.com/knarr-io/knarr/internal/store/memory"
 	"github.com/knarr-io/knarr/internal/verb"
 )
 
@@ -47,15 +47,7 @@ type server struct {
 
 func newServer(t testing.TB, runtimeConfig map[string]string) *server {
 	t.Helper()
-	st, err := state.Start(t.Context(), memory.New(memory.Options{}), state.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := st.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	st := statetest.Start(t)
 	s := &server{
 		run: &run{verbs: &verb.Verbs{State: st}},
 		options: Options{

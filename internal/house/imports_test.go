@@ -52,6 +52,7 @@ var layers = []layer{
 	{"internal/kind/native", []string{"internal/kind", "internal/object"}, "rows of the catalogue: rules, no state"},
 	{"internal/kind/custom", []string{"internal/kind", "internal/object"}, "rows of the catalogue: rules, no state"},
 	{"internal/kind", []string{"internal/object"}, "rules of kinds: no state"},
+	{"internal/state/statetest", []string{"internal/state", "internal/store"}, "makes states for tests; it must not know what is kept in them"},
 	{"internal/state", []string{"internal/object", "internal/store"}, "objects kept encoded: it must not know what a kind means"},
 	{"internal/object", nil, "bytes and what was taken out of them"},
 	{"internal/store/storetest", []string{"internal/store"}, "judges every store by the contract alone"},

@@ -19,8 +19,7 @@ import (
 	"github.com/knarr-io/knarr/internal/object"
 	"github.com/knarr-io/knarr/internal/ownership"
 	"github.com/knarr-io/knarr/internal/pods"
-	"github.com/knarr-io/knarr/internal/state"
-	"github.com/knarr-io/knarr/internal/store/memory"
+	"github.com/knarr-io/knarr/internal/state/statetest"
 	"github.com/knarr-io/knarr/internal/verb"
 )
 
@@ -41,15 +40,7 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	st, err := state.Start(t.Context(), memory.New(memory.Options{}), state.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := st.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	st := statetest.Start(t)
 	catalogue, err := native.Catalogue(native.Options{})
 	if err != nil {
 		t.Fatal(err)

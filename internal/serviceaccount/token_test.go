@@ -32,8 +32,8 @@ import (
 	"github.com/knarr-io/knarr/internal/kind/native"
 	"github.com/knarr-io/knarr/internal/pki"
 	"github.com/knarr-io/knarr/internal/state"
+	"github.com/knarr-io/knarr/internal/state/statetest"
 	"github.com/knarr-io/knarr/internal/store"
-	"github.com/knarr-io/knarr/internal/store/memory"
 	"github.com/knarr-io/knarr/internal/verb"
 )
 
@@ -64,15 +64,7 @@ func (c *cluster) authorize(context.Context, authorizer.Attributes) (authorizer.
 
 func newCluster(t *testing.T, s Settings) *cluster {
 	t.Helper()
-	st, err := state.Start(t.Context(), memory.New(memory.Options{}), state.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := st.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	st := statetest.Start(t)
 	catalogue, err := native.Catalogue(native.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -27,8 +27,8 @@ import (
 	"github.com/knarr-io/knarr/internal/object"
 	"github.com/knarr-io/knarr/internal/service"
 	"github.com/knarr-io/knarr/internal/state"
+	"github.com/knarr-io/knarr/internal/state/statetest"
 	"github.com/knarr-io/knarr/internal/store"
-	"github.com/knarr-io/knarr/internal/store/memory"
 	"github.com/knarr-io/knarr/internal/verb"
 )
 
@@ -57,15 +57,7 @@ type cluster struct {
 // newCluster has a ServiceCIDR, and nobody who keeps the books yet.
 func newCluster(t *testing.T, o service.Options) *cluster {
 	t.Helper()
-	st, err := state.Start(t.Context(), memory.New(memory.Options{}), state.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := st.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	st := statetest.Start(t)
 	catalogue, err := native.Catalogue(native.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -20,9 +20,8 @@ import (
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/kind/custom"
 	"github.com/knarr-io/knarr/internal/ownership"
-	"github.com/knarr-io/knarr/internal/state"
+	"github.com/knarr-io/knarr/internal/state/statetest"
 	"github.com/knarr-io/knarr/internal/store"
-	"github.com/knarr-io/knarr/internal/store/memory"
 	"github.com/knarr-io/knarr/internal/verb"
 )
 
@@ -55,15 +54,7 @@ type cluster struct {
 
 func newCluster(t *testing.T, crd *apiextensionsv1.CustomResourceDefinition) *cluster {
 	t.Helper()
-	st, err := state.Start(t.Context(), memory.New(memory.Options{}), state.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := st.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	st := statetest.Start(t)
 	c := &cluster{t: t, kinds: map[string]custom.Kind{}}
 	c.define(crd)
 	managers := new(ownership.Managers)
