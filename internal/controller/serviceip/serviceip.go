@@ -101,14 +101,21 @@ func New(verbs *verb.Verbs, catalogue *kind.Catalogue, allocator *service.Alloca
 func (r *Repairer) Run(ctx context.Context) {
 	var following sync.WaitGroup
 	defer following.Wait()
+	// First, so that no range goes unseen after a Service was looked at.
+	begun := make(chan struct{})
+	following.Go(func() {
+		controller.Follow(ctx, r.state, r.ranges.Storage.Prefix, r.beginRanges(begun), r.seeRange)
+	})
+	select {
+	case <-begun:
+	case <-ctx.Done():
+		return
+	}
 	following.Go(func() {
 		controller.Follow(ctx, r.state, r.services.Storage.Prefix, controller.AsNew(r.seeService), r.seeService)
 	})
 	following.Go(func() {
 		controller.Follow(ctx, r.state, r.addresses.Storage.Prefix, controller.AsNew(r.seeAddress), r.seeAddress)
-	})
-	following.Go(func() {
-		controller.Follow(ctx, r.state, r.ranges.Storage.Prefix, controller.AsNew(r.seeRange), r.seeRange)
 	})
 	following.Go(func() {
 		controller.Follow(ctx, r.state, service.NodePortsPrefix, controller.AsNew(r.seeNodePorts), r.seeNodePorts)
@@ -149,6 +156,20 @@ func (r *Repairer) seeAddress(e *state.Event) {
 	address, err := controller.Read[*networking.IPAddress](r.addresses, e.Object)
 	if parent := parentOf(address); err == nil && ofService(parent) {
 		r.schedule.Add(key{aService, parent.Namespace, parent.Name})
+	}
+}
+
+// beginRanges closes begun, and has all Services looked at where it begins
+// again: a ServiceCIDR may have gone unseen.
+func (r *Repairer) beginRanges(begun chan<- struct{}) func(state.Snapshot) {
+	again := false
+	return func(state.Snapshot) {
+		if again {
+			r.schedule.AddAfter(key{what: allServices}, interval)
+			return
+		}
+		again = true
+		close(begun)
 	}
 }
 
