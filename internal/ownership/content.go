@@ -168,7 +168,7 @@ func (w *walk) anyLists(r *listRule, l, n []any) {
 				nc = r2.value
 			}
 			w.any(r.item, lc, nc)
-		}, func(l, n content) bool { return equalContent(l.v, n.v, w.native) })
+		}, func(c content) bool { return w.valid(r.item, c) }, func(l, n content) bool { return equalContent(l.v, n.v, w.native) })
 	}
 	w.content, w.keys = w.content[:base], w.keys[:keys]
 }

@@ -36,7 +36,7 @@ func (w *walk) lists(p *plan, l, r reflect.Value) bool {
 				rv = r.value
 			}
 			w.value(p.item, lv, rv)
-		}, func(l, r reflect.Value) bool { return w.equal(p.item, deref(l), deref(r)) })
+		}, func(reflect.Value) bool { return true }, func(l, r reflect.Value) bool { return w.equal(p.item, deref(l), deref(r)) })
 	}
 	w.items, w.keys = w.items[:base], w.keys[:keys]
 	return true
@@ -119,8 +119,9 @@ func wholeNumber(n int64) (scalar, bool) {
 }
 
 // walkItems pairs the items before and after by their keys and walks the
-// pairs. Of what is there more than once, only that is owned, not its fields.
-func walkItems[V any](w *walk, items []item[V], walkPair func(l, r *item[V]), equal func(l, r V) bool) {
+// pairs. Of what is there more than once, only that is owned, not its fields,
+// but all of it must be valid.
+func walkItems[V any](w *walk, items []item[V], walkPair func(l, r *item[V]), valid func(V) bool, equal func(l, r V) bool) {
 	slices.SortFunc(items, func(a, b item[V]) int {
 		if c := compareNamed(a.keys, b.keys); c != 0 {
 			return c
@@ -145,6 +146,9 @@ func walkItems[V any](w *walk, items []item[V], walkPair func(l, r *item[V]), eq
 			first = n
 		}
 		before, after := same[:first], same[first:]
+		if len(before) > 1 || len(after) > 1 {
+			w.unclear = w.unclear || !all(same, valid)
+		}
 		w.enter(step{keys: same[0].keys})
 		switch {
 		case len(before) <= 1 && len(after) <= 1:
@@ -173,4 +177,8 @@ func one[V any](items []item[V]) *item[V] {
 		return nil
 	}
 	return &items[0]
+}
+
+func all[V any](items []item[V], valid func(V) bool) bool {
+	return !slices.ContainsFunc(items, func(i item[V]) bool { return !valid(i.value) })
 }

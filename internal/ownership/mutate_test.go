@@ -1,8 +1,12 @@
 package ownership_test
 
 import (
+	"fmt"
+	"maps"
 	"math/rand"
 	"reflect"
+	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -127,6 +131,7 @@ func (m mutator) entries(v reflect.Value, depth int) {
 		v.Set(reflect.MakeMap(v.Type()))
 	}
 	keys := v.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) }) // the same for a seed
 	key := reflect.ValueOf(m.text()).Convert(v.Type().Key())
 	if len(keys) > 0 && m.Intn(3) > 0 {
 		key = keys[m.Intn(len(keys))]
@@ -147,10 +152,7 @@ func (m mutator) entries(v reflect.Value, depth int) {
 func (m mutator) content(v any, depth int) any {
 	switch v := v.(type) {
 	case map[string]any:
-		names := make([]string, 0, len(v))
-		for name := range v {
-			names = append(names, name)
-		}
+		names := slices.Sorted(maps.Keys(v)) // the same for a seed
 		if len(names) == 0 || m.Intn(8) == 0 {
 			v[m.field()] = m.any(depth)
 			return v

@@ -32,6 +32,7 @@ import (
 
 var (
 	writes = flag.Int("writes", 3000, "random writes that are compared with upstream's")
+	custom = flag.Bool("custom", false, "random writes of custom objects only")
 	seed   = flag.Int64("seed", 0, "of the first sequence of random writes; 0 takes the clock's")
 )
 
@@ -95,7 +96,7 @@ type sequence struct {
 func (all *sequences) run(seed int64) {
 	r := mutator{rand.New(rand.NewSource(seed))}
 	s := &sequence{sequences: all, seed: seed, rand: r, clock: 1000}
-	if r.Intn(8) == 0 {
+	if r.Intn(8) == 0 || *custom {
 		s.custom()
 		return
 	}
