@@ -3,7 +3,9 @@ package kind
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strconv"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -115,7 +117,19 @@ func (v *Version) SetForms() {
 		if _, ok := sample.(protobufMarshaler); ok {
 			v.Protobuf = &wholeForm{v, marshalProtobuf}
 		}
+		if t := reflect.TypeOf(sample).Elem(); !v.Resource.Custom() {
+			v.layout = sync.OnceValue(func() *Layout { return layoutOf(t) })
+		}
 	}
+}
+
+// Layout tells how v's objects are laid out in memory. It is made when it is
+// first asked for.
+func (v *Version) Layout() *Layout {
+	if v.layout == nil {
+		return &Layout{}
+	}
+	return v.layout()
 }
 
 // wholeForm is an object in a version.

@@ -161,6 +161,8 @@ type Version struct {
 	// ReturnDeleted has DELETE answer with the object, where others answer
 	// with a Status.
 	ReturnDeleted bool
+
+	layout func() *Layout
 }
 
 // GroupVersion returns the group and version that v is served under.

@@ -34,18 +34,7 @@ func TestCleanJSON(t *testing.T) {
 	}
 	t.Logf("seed %d", *bodySeed)
 	r := rand.New(rand.NewSource(*bodySeed))
-	catalogue, err := native.Catalogue(native.Options{RuntimeConfig: map[string]string{"api/all": "true"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var versions []*kind.Version
-	for _, g := range catalogue.Groups {
-		for _, r := range g.Resources {
-			if r.New != nil {
-				versions = append(versions, r.Versions...)
-			}
-		}
-	}
+	versions := everyVersion(t)
 	clean := 0
 	for i := range *bodies {
 		target := Target{Version: versions[i%len(versions)]}
@@ -59,6 +48,23 @@ func TestCleanJSON(t *testing.T) {
 	if clean < *bodies/5 {
 		t.Errorf("only %d of %d bodies were decoded in one pass", clean, *bodies)
 	}
+}
+
+// everyVersion is every version of every native resource that is an object.
+func everyVersion(t *testing.T) (versions []*kind.Version) {
+	t.Helper()
+	catalogue, err := native.Catalogue(native.Options{RuntimeConfig: map[string]string{"api/all": "true"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range catalogue.Groups {
+		for _, r := range g.Resources {
+			if r.New != nil {
+				versions = append(versions, r.Versions...)
+			}
+		}
+	}
+	return versions
 }
 
 // sameDecoding compares, and tells how many of the bodies (one, or none) went
@@ -98,10 +104,15 @@ func sameDecoding(t *testing.T, target Target, body string) (clean int) {
 	return clean
 }
 
-func randomBody(t *testing.T, r *rand.Rand, target Target) string {
+func randomHub(r *rand.Rand, target Target) runtime.Object {
 	obj := target.resource().New()
 	funcs := fuzzer.MergeFuzzerFuncs(kubernetes.FuzzerFuncs, extensions.Funcs)
 	fuzzer.FuzzerFor(funcs, rand.NewSource(r.Int63()), legacyscheme.Codecs).Fill(obj)
+	return obj
+}
+
+func randomBody(t *testing.T, r *rand.Rand, target Target) string {
+	obj := randomHub(r, target)
 	info, _ := runtime.SerializerInfoForMediaType(target.resource().Serializer.SupportedMediaTypes(), runtime.ContentTypeJSON)
 	body, err := runtime.Encode(target.resource().Serializer.EncoderForVersion(info.Serializer, target.bodyKind().GroupVersion()), obj)
 	if err != nil {

@@ -128,9 +128,15 @@ func (p *patching) jsonPatch(ctx context.Context, current runtime.Object) (runti
 func (p *patching) mergePatch(ctx context.Context, current runtime.Object) (runtime.Object, error) {
 	var strict []error
 	if p.directive != metav1.FieldValidationIgnore {
+		patch := map[string]any{}
 		var err error
-		if strict, err = kjson.UnmarshalStrict(p.patch, &map[string]any{}); err != nil {
+		if strict, err = kjson.UnmarshalStrict(p.patch, &patch); err != nil {
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", err))
+		}
+		if len(strict) == 0 {
+			if obj := p.mergeFields(current, patch); obj != nil {
+				return obj, nil
+			}
 		}
 	}
 	before, err := p.encode(current)
