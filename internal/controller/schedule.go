@@ -99,6 +99,23 @@ func (s *Schedule[K]) Next(ctx context.Context) (K, error) {
 	}
 }
 
+// Work has do look at what is due, one after the other, until ctx ends. What
+// fails is tried again; gaveUp hears of what has failed too often, which is
+// looked at again when it is added again. It takes the place of Next.
+func (s *Schedule[K]) Work(ctx context.Context, do func(context.Context, K) error, gaveUp func(K, error)) {
+	for {
+		k, err := s.Next(ctx)
+		if err != nil {
+			return
+		}
+		if err := do(ctx, k); err == nil {
+			s.Succeeded(k)
+		} else if ctx.Err() == nil && !s.Retry(k) {
+			gaveUp(k, err)
+		}
+	}
+}
+
 // wait returns when there may be something new, when it is due, which may be
 // never, or when ctx ends.
 func (s *Schedule[K]) wait(ctx context.Context, due time.Time) {

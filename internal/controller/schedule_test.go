@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -116,5 +117,44 @@ func TestScheduleNext(t *testing.T) {
 	case <-next: // it was on its way
 		<-ended
 	case <-ended:
+	}
+}
+
+// Work tries again what fails, gives up in the end, and ends with its context.
+func TestScheduleWork(t *testing.T) {
+	clock := clocktesting.NewFakeClock(time.Now())
+	s := NewSchedule[string](clock)
+	s.Add("good")
+	s.Add("bad")
+	ctx, cancel := context.WithCancel(t.Context())
+	tried, gaveUp := map[string]int{}, 0
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.Work(ctx, func(_ context.Context, k string) error {
+			if tried[k]++; k == "bad" {
+				return errors.New("as ever")
+			}
+			return nil
+		}, func(k string, err error) {
+			if k != "bad" || err.Error() != "as ever" {
+				t.Errorf("gave up %s: %v", k, err)
+			}
+			gaveUp++
+			cancel()
+		})
+	}()
+	for done := false; !done; {
+		select {
+		case <-ended:
+			done = true
+		default:
+			if clock.HasWaiters() {
+				clock.Step(time.Hour)
+			}
+		}
+	}
+	if tried["good"] != 1 || tried["bad"] != maxRetries+1 || gaveUp != 1 {
+		t.Errorf("tried %v, gave up %d times", tried, gaveUp)
 	}
 }

@@ -210,22 +210,17 @@ func (k *Keeper) keep(ctx context.Context, verbs *verb.Verbs, c *content) {
 			}
 		})
 	})
-	for {
-		namespace, err := schedule.Next(ctx)
-		if err != nil {
-			return
+	settle := func(ctx context.Context, namespace string) error {
+		err := k.settle(ctx, verbs, c, namespace)
+		if err != nil && ctx.Err() == nil {
+			klog.V(2).InfoS("A namespace does not have what it should yet", "err", err, "namespace", namespace, "resource", c.version.Resource.Name, "name", c.name)
 		}
-		err = k.settle(ctx, verbs, c, namespace)
-		if err == nil || ctx.Err() != nil {
-			schedule.Succeeded(namespace)
-			continue
-		}
-		klog.V(2).InfoS("A namespace does not have what it should yet", "err", err, "namespace", namespace, "resource", c.version.Resource.Name, "name", c.name)
-		if !schedule.Retry(namespace) {
-			klog.ErrorS(err, "A namespace does not have what it should", "namespace", namespace, "resource", c.version.Resource.Name, "name", c.name)
-			schedule.AddAfter(namespace, slowRetry)
-		}
+		return err
 	}
+	schedule.Work(ctx, settle, func(namespace string, err error) {
+		klog.ErrorS(err, "A namespace does not have what it should", "namespace", namespace, "resource", c.version.Resource.Name, "name", c.name)
+		schedule.AddAfter(namespace, slowRetry)
+	})
 }
 
 // settle makes or mends the object of a namespace.

@@ -90,17 +90,9 @@ func (c *Controller) Run(ctx context.Context) {
 	following.Go(func() {
 		controller.Follow(ctx, c.state, c.addresses.Storage.Prefix, controller.AsNew(c.seeAddress), c.seeAddress)
 	})
-	for {
-		name, err := c.schedule.Next(ctx)
-		if err != nil {
-			return
-		}
-		if err := c.sync(ctx, name); err == nil {
-			c.schedule.Succeeded(name)
-		} else if ctx.Err() == nil && !c.schedule.Retry(name) {
-			klog.ErrorS(err, "A ServiceCIDR could not be brought up to date", "serviceCIDR", name)
-		}
-	}
+	c.schedule.Work(ctx, c.sync, func(name string, err error) {
+		klog.ErrorS(err, "A ServiceCIDR could not be brought up to date", "serviceCIDR", name)
+	})
 }
 
 // seeRange has a ServiceCIDR looked at and, if it is new, those that share

@@ -120,17 +120,9 @@ func (r *Repairer) Run(ctx context.Context) {
 	following.Go(func() {
 		controller.Follow(ctx, r.state, service.NodePortsPrefix, controller.AsNew(r.seeNodePorts), r.seeNodePorts)
 	})
-	for {
-		k, err := r.schedule.Next(ctx)
-		if err != nil {
-			return
-		}
-		if err := r.sync(ctx, k); err == nil {
-			r.schedule.Succeeded(k)
-		} else if ctx.Err() == nil && !r.schedule.Retry(k) {
-			klog.ErrorS(err, "What a Service has could not be checked", "service", klog.KRef(k.namespace, k.name))
-		}
-	}
+	r.schedule.Work(ctx, r.sync, func(k key, err error) {
+		klog.ErrorS(err, "What a Service has could not be checked", "service", klog.KRef(k.namespace, k.name))
+	})
 }
 
 // seeService has a Service looked at, and the addresses that it had before.
