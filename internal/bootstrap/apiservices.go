@@ -18,7 +18,7 @@ const managedLabel = "kube-aggregator.kubernetes.io/automanaged"
 
 // apiServices makes an APIService for every version that this server serves
 // itself, and removes those it made for versions it no longer serves. Others
-// it leaves alone.
+// it leaves alone, those of custom resources too, which are not kept here.
 func (r *run) apiServices() error {
 	services, ok := served[*apiregistrationv1.APIService](r, apiregistrationv1.SchemeGroupVersion.WithResource("apiservices"))
 	if !ok {
@@ -34,6 +34,7 @@ func (r *run) apiServices() error {
 		delete(wanted, have.Name)
 		switch {
 		case !isManaged(have):
+		case want == nil && have.Labels[managedLabel] == "true":
 		case want == nil:
 			r.do(services.called(have), func(ctx context.Context) error { return deleteAPIService(ctx, services, have) })
 		case !equality.Semantic.DeepEqual(have.Spec, want.Spec):

@@ -52,7 +52,8 @@ type Handler struct {
 }
 
 // New returns a handler. Documents are made when they are first asked for, once
-// per catalogue and encoding.
+// per encoding, and made again when their group or, if they tell of all groups,
+// the catalogue has changed.
 func New(options Options) *Handler {
 	return &Handler{options: options, encoders: newEncoders()}
 }
@@ -118,7 +119,7 @@ func (h *Handler) serveCore(w http.ResponseWriter, r *http.Request, rest []strin
 		return
 	}
 	if len(rest) == 1 {
-		h.write(w, r, docs.resources[rest[0]]())
+		h.write(w, r, docs.versions[rest[0]].document())
 		return
 	}
 	if info, ok := h.wantsAggregated(r); ok {
@@ -143,19 +144,23 @@ func (h *Handler) serveGroups(w http.ResponseWriter, r *http.Request, rest []str
 		h.write(w, r, docs.groupList())
 		return
 	}
-	group, served := docs.groups[rest[0]]
-	if len(rest) == 1 && served {
-		h.write(w, r, group())
+	if len(rest) == 1 {
+		group := docs.groups[rest[0]]
+		if rest[0] == "" || group == nil {
+			h.NotFound(w, r)
+			return
+		}
+		h.write(w, r, group.document())
 		return
 	}
-	resources, served := docs.resources[strings.Join(rest, "/")]
-	if len(rest) == 1 || !served {
+	version := docs.versions[strings.Join(rest, "/")]
+	if version == nil {
 		h.NotFound(w, r)
 		return
 	}
-	// Only here does upstream have a route that is choosy.
-	if h.admits(w, r, anyEncoding) {
-		h.write(w, r, resources())
+	// Only here does upstream have a route that is choosy, for native kinds.
+	if version.custom || h.admits(w, r, anyEncoding) {
+		h.write(w, r, version.document())
 	}
 }
 
@@ -165,7 +170,7 @@ func (h *Handler) current() *documents {
 	docs := h.documents.Load()
 	if docs == nil || docs.catalogue != catalogue {
 		// Two requests may both come here; either's documents will do.
-		docs = newDocuments(catalogue, h.encoders)
+		docs = newDocuments(catalogue, h.encoders, docs)
 		h.documents.Store(docs)
 	}
 	return docs

@@ -88,7 +88,9 @@ func body(t testing.TB, response *http.Response) []byte {
 
 // TestAnswers asks what a kube-apiserver was asked, and wants its answers: status,
 // headers and the bytes of the body. Of long bodies, only the hash was kept.
-func TestAnswers(t *testing.T) {
+func TestAnswers(t *testing.T) { testAnswers(t, newHandler(t, nativeCatalogue(t)), "answers.json") }
+
+func testAnswers(t *testing.T, h *Handler, name string) {
 	var answers []struct {
 		Method, Path     string
 		Header, Response map[string]string
@@ -96,10 +98,9 @@ func TestAnswers(t *testing.T) {
 		Body             string
 		SHA256           string
 	}
-	if err := json.Unmarshal(fixture(t, "answers.json"), &answers); err != nil {
+	if err := json.Unmarshal(fixture(t, name), &answers); err != nil {
 		t.Fatal(err)
 	}
-	h := newHandler(t, nativeCatalogue(t))
 	for _, a := range answers {
 		name := a.Method + " " + a.Path
 		for header, value := range a.Header {

@@ -1,12 +1,11 @@
 package discovery
 
 import (
-	"crypto/sha512"
-	"encoding/json"
-	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 
-	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -22,39 +21,78 @@ type documents struct {
 
 	groupList func() *document
 	// groups by name, without the core group.
-	groups map[string]func() *document
-	// resources by version as in apiVersion: "v1", "apps/v1".
-	resources map[string]func() *document
+	groups map[string]*groupDocuments
+	// versions by version as in apiVersion: "v1", "apps/v1".
+	versions map[string]*versionDocument
 
 	aggregatedCore, aggregatedGroups func() *document
 }
 
-func newDocuments(c *kind.Catalogue, e *encoders) *documents {
-	lazily := func(object func() runtime.Object) func() *document {
-		return sync.OnceValue(func() *document { return e.document(object()) })
-	}
-	d := &documents{
-		catalogue: c,
-		groups:    map[string]func() *document{},
-		resources: map[string]func() *document{},
-	}
-	var core, named []*kind.Group
+// newDocuments takes over what previous (which may be nil) has of groups that
+// did not change.
+func newDocuments(c *kind.Catalogue, e *encoders, previous *documents) *documents {
+	d := &documents{catalogue: c, groups: map[string]*groupDocuments{}, versions: map[string]*versionDocument{}}
+	var core, named []*groupDocuments
+	var list []*kind.Group
 	for _, g := range c.Groups {
-		if g.Name == "" {
-			core = append(core, g)
-		} else {
-			named = append(named, g)
-			d.groups[g.Name] = lazily(func() runtime.Object { return apiGroup(g) })
+		var group *groupDocuments
+		if previous != nil {
+			group = previous.groups[g.Name]
 		}
-		for _, version := range g.Versions {
-			gv := schema.GroupVersion{Group: g.Name, Version: version}
-			d.resources[gv.String()] = lazily(func() runtime.Object { return apiResourceList(g, version) })
+		if group == nil || !group.holds(g) {
+			group = newGroupDocuments(g, e)
+		}
+		d.groups[g.Name] = group
+		if g.Name == "" {
+			core = append(core, group)
+		} else {
+			named, list = append(named, group), append(list, g)
+		}
+		for version, document := range group.versions {
+			d.versions[schema.GroupVersion{Group: g.Name, Version: version}.String()] = document
 		}
 	}
-	d.groupList = lazily(func() runtime.Object { return apiGroupList(named) })
+	d.groupList = sync.OnceValue(func() *document { return e.document(apiGroupList(list)) })
 	d.aggregatedCore = sync.OnceValue(func() *document { return aggregated(core, e) })
 	d.aggregatedGroups = sync.OnceValue(func() *document { return aggregated(named, e) })
 	return d
+}
+
+// groupDocuments are those of one group, and its part of aggregated ones.
+type groupDocuments struct {
+	of         *kind.Group
+	document   func() *document
+	versions   map[string]*versionDocument
+	aggregated func() aggregatedGroup
+}
+
+// versionDocument tells the resources of a version.
+type versionDocument struct {
+	// custom is whether all of them are custom resources.
+	custom   bool
+	document func() *document
+}
+
+func newGroupDocuments(g *kind.Group, e *encoders) *groupDocuments {
+	lazily := func(object func() runtime.Object) func() *document {
+		return sync.OnceValue(func() *document { return e.document(object()) })
+	}
+	d := &groupDocuments{of: g, versions: map[string]*versionDocument{}}
+	d.document = lazily(func() runtime.Object { return apiGroup(g) })
+	for _, version := range g.Versions {
+		d.versions[version] = &versionDocument{
+			custom:   g.CustomVersion(version),
+			document: lazily(func() runtime.Object { return apiResourceList(g, version) }),
+		}
+	}
+	d.aggregated = sync.OnceValue(func() aggregatedGroup { return newAggregatedGroup(g) })
+	return d
+}
+
+// holds reports whether the documents are those of g.
+func (d *groupDocuments) holds(g *kind.Group) bool {
+	return d.of == g || d.of.Name == g.Name && slices.Equal(d.of.Versions, g.Versions) && slices.Equal(d.of.Resources, g.Resources) &&
+		maps.Equal(d.of.Ending, g.Ending)
 }
 
 // apiVersions, like the resources of the core group, has no apiVersion: clients
@@ -69,12 +107,34 @@ func apiVersions(core *kind.Group, addresses []metav1.ServerAddressByClientCIDR)
 
 func apiGroupList(groups []*kind.Group) *metav1.APIGroupList {
 	list := &metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}}
-	for _, g := range groups {
+	for _, g := range byService(groups) {
 		group := apiGroup(g)
 		group.TypeMeta = metav1.TypeMeta{}
 		list.Groups = append(list.Groups, *group)
 	}
 	return list
+}
+
+// byService returns groups with those of custom resources, which have one
+// priority, in the order that upstream has them in where it is not aggregated: by
+// the names of their APIServices, of which the first counts.
+func byService(groups []*kind.Group) []*kind.Group {
+	var custom []*kind.Group
+	for _, g := range groups {
+		if g.Custom() {
+			custom = append(custom, g)
+		}
+	}
+	slices.SortFunc(custom, func(a, b *kind.Group) int {
+		return strings.Compare(slices.Min(a.Versions)+"."+a.Name, slices.Min(b.Versions)+"."+b.Name)
+	})
+	sorted := slices.Clone(groups)
+	for i, g := range sorted {
+		if g.Custom() {
+			sorted[i], custom = custom[0], custom[1:]
+		}
+	}
+	return sorted
 }
 
 func apiGroup(g *kind.Group) *metav1.APIGroup {
@@ -100,16 +160,17 @@ func apiResourceList(g *kind.Group, version string) *metav1.APIResourceList {
 	if g.Name == "" {
 		list.APIVersion = ""
 	}
+	hash := storageVersionHashes(g)
 	eachResource(g, version, func(r *kind.Resource, subresources []*kind.Subresource) {
 		list.APIResources = append(list.APIResources, metav1.APIResource{
 			Name:               r.Name,
 			SingularName:       r.Singular,
 			Namespaced:         r.Namespaced,
 			Kind:               r.Kind,
-			Verbs:              r.Verbs,
+			Verbs:              g.Told(r),
 			ShortNames:         r.ShortNames,
 			Categories:         r.Categories,
-			StorageVersionHash: storageVersionHash(r),
+			StorageVersionHash: hash(r),
 		})
 		for _, s := range subresources {
 			list.APIResources = append(list.APIResources, metav1.APIResource{
@@ -125,61 +186,23 @@ func apiResourceList(g *kind.Group, version string) *metav1.APIResourceList {
 	return list
 }
 
-func storageVersionHash(r *kind.Resource) string {
-	if r.Storage == nil {
-		return ""
+// storageVersionHashes returns what tells the hashes of a group's resources.
+// Upstream does not tell that of a custom resource whose storage version is not
+// served.
+func storageVersionHashes(g *kind.Group) func(*kind.Resource) string {
+	type stored struct{ resource, version string }
+	served := map[stored]bool{}
+	for _, r := range g.Resources {
+		if r.Custom() {
+			served[stored{r.Name, r.Versions[0].Name}] = true
+		}
 	}
-	return discovery.StorageVersionHash(r.Storage.Version.Group, r.Storage.Version.Version, r.Kind)
-}
-
-// aggregated returns the document of all that groups hold, and its ETag.
-func aggregated(groups []*kind.Group, e *encoders) *document {
-	list := &apidiscoveryv2.APIGroupDiscoveryList{}
-	for _, g := range groups {
-		group := apidiscoveryv2.APIGroupDiscovery{ObjectMeta: metav1.ObjectMeta{Name: g.Name}}
-		for _, version := range g.Versions {
-			group.Versions = append(group.Versions, apidiscoveryv2.APIVersionDiscovery{
-				Version:   version,
-				Resources: resourceDiscovery(g, version),
-				Freshness: apidiscoveryv2.DiscoveryFreshnessCurrent,
-			})
+	return func(r *kind.Resource) string {
+		if r.Storage == nil || r.Custom() && !served[stored{r.Name, r.Storage.Version.Version}] {
+			return ""
 		}
-		list.Items = append(list.Items, group)
+		return discovery.StorageVersionHash(r.Storage.Version.Group, r.Storage.Version.Version, r.Kind)
 	}
-	tag := etag(list)
-	list.TypeMeta = metav1.TypeMeta{Kind: aggregatedGVK.Kind, APIVersion: aggregatedGVK.GroupVersion().String()}
-	d := e.document(list)
-	d.etag = tag
-	return d
-}
-
-func resourceDiscovery(g *kind.Group, version string) []apidiscoveryv2.APIResourceDiscovery {
-	var list []apidiscoveryv2.APIResourceDiscovery
-	eachResource(g, version, func(r *kind.Resource, subresources []*kind.Subresource) {
-		resource := apidiscoveryv2.APIResourceDiscovery{
-			Resource: r.Name,
-			// Group and version are empty where they are those of the resource.
-			ResponseKind:     &metav1.GroupVersionKind{Kind: r.Kind},
-			Scope:            apidiscoveryv2.ScopeCluster,
-			SingularResource: r.Singular,
-			Verbs:            r.Verbs,
-			ShortNames:       r.ShortNames,
-			Categories:       r.Categories,
-		}
-		if r.Namespaced {
-			resource.Scope = apidiscoveryv2.ScopeNamespace
-		}
-		for _, s := range subresources {
-			responseKind := metav1.GroupVersionKind(s.Kind)
-			resource.Subresources = append(resource.Subresources, apidiscoveryv2.APISubresourceDiscovery{
-				Subresource:  s.Name,
-				ResponseKind: &responseKind,
-				Verbs:        s.Verbs,
-			})
-		}
-		list = append(list, resource)
-	})
-	return list
 }
 
 // eachResource calls visit for the resources of a group that are served in a
@@ -199,15 +222,4 @@ func eachResource(g *kind.Group, version string, visit func(*kind.Resource, []*k
 			visit(r, subresources)
 		}
 	}
-}
-
-// etag is the same for all encodings of a list, which Vary tells apart, and the
-// same as upstream's, so that a client that moves from a kube-apiserver of equal
-// resources keeps what it has cached.
-func etag(list *apidiscoveryv2.APIGroupDiscoveryList) string {
-	content, err := json.Marshal(list)
-	if err != nil {
-		panic("discovery: internal error: " + err.Error()) // a struct of strings
-	}
-	return fmt.Sprintf(`"%X"`, sha512.Sum512(content))
 }

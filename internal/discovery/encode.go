@@ -64,11 +64,16 @@ type encoding struct {
 // document returns the document of an object, which has its kind and apiVersion
 // set and is not modified any more.
 func (e *encoders) document(object runtime.Object) *document {
+	return e.lazyDocument(func() runtime.Object { return object })
+}
+
+// lazyDocument is document where the object costs something to make.
+func (e *encoders) lazyDocument(object func() runtime.Object) *document {
 	d := &document{encodings: map[runtime.Serializer]func() (encoding, error){}}
 	for _, info := range e.SupportedMediaTypes() {
 		for _, s := range []runtime.Serializer{info.Serializer, info.PrettySerializer} {
 			if s != nil {
-				d.encodings[s] = sync.OnceValues(func() (encoding, error) { return encode(object, s) })
+				d.encodings[s] = sync.OnceValues(func() (encoding, error) { return encode(object(), s) })
 			}
 		}
 	}
@@ -77,8 +82,16 @@ func (e *encoders) document(object runtime.Object) *document {
 
 func encode(object runtime.Object, s runtime.Serializer) (encoding, error) {
 	body, err := runtime.Encode(s, object)
-	if err != nil || len(body) <= gzipThreshold {
-		return encoding{body: body}, err
+	if err != nil {
+		return encoding{}, err
+	}
+	return compressed(body)
+}
+
+// compressed returns the encoding of a body, which it keeps.
+func compressed(body []byte) (encoding, error) {
+	if len(body) <= gzipThreshold {
+		return encoding{body: body}, nil
 	}
 	var gzipped bytes.Buffer
 	zip, err := gzip.NewWriterLevel(&gzipped, gzip.BestSpeed)

@@ -19,14 +19,16 @@ var (
 )
 
 // NotFound answers a request for a path below /api or /apis that nothing is at:
-// with a Status if its group is served, and in plain text otherwise, as net/http
-// does, for upstream has no handler for it then.
+// with a Status if its group is served and has native kinds, and in plain text
+// otherwise, as net/http does, for upstream has no route for it then.
 func (h *Handler) NotFound(w http.ResponseWriter, r *http.Request) {
 	catalogue := h.options.Catalogue()
 	root, rest := split(r.URL.Path)
-	known := root == "version" ||
-		root == "api" && catalogue.Group("") != nil ||
-		root == "apis" && len(rest) > 0 && rest[0] != "" && catalogue.Group(rest[0]) != nil
+	known := root == "version" || root == "api" && catalogue.Group("") != nil
+	if root == "apis" && len(rest) > 0 && rest[0] != "" {
+		group := catalogue.Group(rest[0])
+		known = group != nil && !group.Custom()
+	}
 	if !known {
 		http.NotFound(w, r)
 		return

@@ -96,7 +96,8 @@ func (s *shape) gvk(v schema.GroupVersionKind) schema.GroupVersionKind {
 type restrictions struct {
 	v     *kind.Version
 	table bool
-	// view tells of objects shown as another kind, which has a protobuf form.
+	// view tells of native objects shown as another kind, which has a protobuf
+	// form. Upstream has none for views of custom ones.
 	view bool
 }
 
@@ -108,7 +109,7 @@ func (q *query) restrictions() restrictions {
 	if sub != nil {
 		table = sub.Table
 	}
-	return restrictions{v, table, sub != nil && sub.View != nil}
+	return restrictions{v, table, sub != nil && sub.View != nil && !v.Resource.Custom()}
 }
 
 func (r restrictions) AllowsMediaTypeTransform(mimeType, subType string, as *schema.GroupVersionKind) bool {

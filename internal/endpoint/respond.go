@@ -63,6 +63,9 @@ func (q *query) writeObject(code int, s shape, o *object.Object) error {
 		return q.writeTable(code, s, []*object.Object{o}, nil)
 	}
 	if s.isMetadata() && s.as.Kind == "PartialObjectMetadataList" {
+		if v.Resource.Custom() {
+			return errNoList
+		}
 		return notAcceptable("you requested PartialObjectMetadataList, but the requested object is not a list (" + hubType(v) + ")")
 	}
 	encode := q.cache.Encoded

@@ -33,29 +33,40 @@ func (e *Endpoint) route(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	gv := schema.GroupVersion{Group: info.APIGroup, Version: info.APIVersion}
-	group := e.Catalogue().Group(gv.Group)
+	catalogue := e.Catalogue()
+	group := catalogue.Group(gv.Group)
 	if group == nil || (gv.Group == "") != (info.APIPrefix == "api") || strings.HasPrefix(r.URL.Path, "//") {
 		notFound(w)
 		return
 	}
-	version := e.Catalogue().Lookup(gv.WithResource(info.Resource))
-	if version == nil {
+	version := catalogue.Lookup(gv.WithResource(info.Resource))
+	switch {
+	case version != nil:
+	case group.Custom():
+		notFound(w)
+		return
+	default:
 		e.error(w, r, e.status, errNoResource())
 		return
 	}
 	q := &query{Endpoint: e, w: w, r: r, info: info, target: verb.Target{
 		Version: version, Namespace: info.Namespace, Name: info.Name, Agent: r.UserAgent(),
 	}}
+	if version.Resource.Custom() {
+		q.serveCustom()
+		return
+	}
 	q.serve()
 }
 
-// notFound is the answer for paths that belong to no group that is served.
+// notFound is the answer for paths that belong to no group that is served, or
+// to one of custom resources, and have nothing at them.
 func notFound(w http.ResponseWriter) {
 	http.Error(w, "404 page not found", http.StatusNotFound)
 }
 
-// errNoResource is the answer for a path inside a served group at which there
-// is nothing.
+// errNoResource is the answer for a path inside a served group of native kinds
+// at which there is nothing.
 func errNoResource() error {
 	return apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "404 page not found", 0, false)
 }
@@ -76,11 +87,7 @@ type query struct {
 // routeMedia is what a route checks before its handler sees a request: the type
 // of a patch, and that the client accepts one of what is produced. Upstream's
 // router knows no wildcard but */*, and words its refusals in its own way.
-// Custom resources are not on its routes: negotiation alone tells of them.
 func (q *query) routeMedia(verb string) error {
-	if q.target.Version.Resource.Custom() {
-		return nil
-	}
 	if verb == "patch" {
 		contentType := cmp.Or(q.r.Header.Get("Content-Type"), "application/octet-stream")
 		if !names(contentType, q.patchTypes()) {

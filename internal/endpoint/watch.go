@@ -24,8 +24,8 @@ import (
 	"github.com/knarr-io/knarr/internal/verb"
 )
 
-// watch streams events until its time is over, the client is gone or the
-// server stops.
+// watch streams events until its time is over, the client is gone, the server
+// stops or the resource is no longer served.
 func (q *query) watch() error {
 	form, err := q.negotiate()
 	if err != nil {
@@ -40,7 +40,7 @@ func (q *query) watch() error {
 	}
 	ctx, cancel := context.WithTimeoutCause(q.r.Context(), q.watchTime(opts), errWatchOver)
 	defer cancel()
-	ctx, stop := q.withStopping(request.WithNamespace(ctx, q.target.Namespace))
+	ctx, stop := q.withEnd(request.WithNamespace(ctx, q.target.Namespace))
 	defer stop()
 	w, err := q.verbs.Watch(ctx, q.target, opts)
 	if err != nil {
@@ -65,16 +65,21 @@ func (q *query) watchTime(opts *metainternalversion.ListOptions) time.Duration {
 	return time.Duration(float64(q.MinRequestTimeout) * (rand.Float64() + 1))
 }
 
-// withStopping returns a context that ends when the server begins to stop.
-func (q *query) withStopping(ctx context.Context) (context.Context, func()) {
+// withEnd returns a context that ends when the server begins to stop or the
+// resource is no longer served. A watch tells what there is to tell before it
+// looks at its context.
+func (q *query) withEnd(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	if q.Stopping == nil {
+	gone := q.target.Version.Resource.Gone
+	if q.Stopping == nil && gone == nil {
 		return ctx, cancel
 	}
 	done := make(chan struct{})
 	go func() {
 		select {
 		case <-q.Stopping:
+			cancel()
+		case <-gone:
 			cancel()
 		case <-done:
 		}

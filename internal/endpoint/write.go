@@ -143,6 +143,9 @@ func (q *query) act() error {
 }
 
 func (q *query) update() error {
+	if err := q.named(); err != nil {
+		return err
+	}
 	ctx := request.WithNamespace(q.r.Context(), q.target.Namespace)
 	form, err := q.negotiate()
 	if err != nil {
@@ -188,6 +191,9 @@ func (q *query) patch() error {
 	known := q.patchTypes()
 	if !slices.Contains(known, contentType) {
 		return negotiation.NewUnsupportedMediaTypeError(known)
+	}
+	if err := q.named(); err != nil {
+		return err
 	}
 	form, err := q.negotiate()
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/kube-openapi/pkg/spec3"
+	"k8s.io/kube-openapi/pkg/validation/spec"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/knarr-io/knarr/internal/object"
@@ -36,12 +38,28 @@ type Resource struct {
 	// the same objects.
 	Cohabiting   []*Version
 	Subresources []*Subresource
+	// Gone, if not nil, is closed when the resource is no longer served, or is
+	// served as another: watches of it end when they have told what was done
+	// until then.
+	Gone <-chan struct{}
 
 	// Storage says how objects are kept; nil if they are not (reviews,
 	// bindings), which is when Rules may be empty too.
 	Storage *Storage
+	// Published describes a custom resource to clients. It is nil for others,
+	// which are described by their Go types.
+	Published Published
 	Rules
 	Types
+}
+
+// Published describes a resource in the one version that it has, in the terms of
+// OpenAPI. It costs milliseconds, each time.
+type Published interface {
+	// ID is another one if the description may be another.
+	ID() string
+	OpenAPIV2() (*spec.Swagger, error)
+	OpenAPIV3() (*spec3.OpenAPI, error)
 }
 
 // Types is what decoding, converting and encoding bodies needs.

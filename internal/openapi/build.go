@@ -60,6 +60,9 @@ func newSession(v version.Info) *session {
 
 // build returns the document of a service, as JSON.
 func (s *session) build(of *service) ([]byte, error) {
+	if of.custom() {
+		return buildCustom(of)
+	}
 	config, err := s.config()
 	if err != nil {
 		return nil, err
@@ -78,7 +81,8 @@ func (s *session) build(of *service) ([]byte, error) {
 	return json.Marshal(built)
 }
 
-// buildV2 returns the document of version 2 of all services, as JSON.
+// buildV2 returns the document of version 2 of all services of native kinds, as
+// JSON.
 func buildV2(v version.Info, of []*service) ([]byte, error) {
 	names, err := newNamer()
 	if err != nil {
@@ -86,6 +90,9 @@ func buildV2(v version.Info, of []*service) ([]byte, error) {
 	}
 	var containers []common.RouteContainer
 	for _, service := range of {
+		if service.custom() {
+			continue
+		}
 		c, err := service.container()
 		if err != nil {
 			return nil, err

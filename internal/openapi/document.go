@@ -19,8 +19,11 @@ type document struct {
 	// hash is the SHA-512 of the JSON, in capital hexadecimal digits as
 	// upstream has it. It is the ETag of both encodings.
 	hash string
-	made time.Time
-	json []byte // compressed
+	// place is the hash in its address: its own, or that of what it was made
+	// from.
+	place string
+	made  time.Time
+	json  []byte // compressed
 	// proto is made from the JSON when it is first asked for, also compressed.
 	proto func() ([]byte, error)
 }
@@ -28,7 +31,8 @@ type document struct {
 // newDocument keeps a document. toProto makes protobuf of JSON. building is
 // held while it does: that takes many times the memory of what comes out.
 func newDocument(json []byte, toProto func([]byte) ([]byte, error), building *sync.Mutex) *document {
-	d := &document{hash: fmt.Sprintf("%X", sha512.Sum512(json)), made: time.Now(), json: compress(json)}
+	hash := fmt.Sprintf("%X", sha512.Sum512(json))
+	d := &document{hash: hash, place: hash, made: time.Now(), json: compress(json)}
 	d.proto = sync.OnceValues(func() ([]byte, error) {
 		building.Lock()
 		defer building.Unlock()

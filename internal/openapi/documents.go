@@ -3,10 +3,8 @@ package openapi
 import (
 	"encoding/json"
 	"net/url"
-	"slices"
 	"sync"
 
-	"k8s.io/kube-openapi/pkg/handler"
 	"k8s.io/kube-openapi/pkg/handler3"
 
 	"github.com/knarr-io/knarr/internal/kind"
@@ -22,6 +20,7 @@ type documents struct {
 	// index and v2 are made when they are first asked for.
 	index func() ([]byte, error)
 	v2    func() (*document, error)
+	parts v2Parts
 }
 
 // lazy is a document that is made when it is first asked for.
@@ -30,32 +29,55 @@ type lazy struct {
 	once    sync.Once
 	made    *document
 	err     error
+
+	// Of custom resources: place is the document's, which can be told before it
+	// is made, and v2 its part in the document of version 2.
+	place string
+	v2    func() ([]byte, error)
+}
+
+func (h *Handler) newLazy(s *service) *lazy {
+	l := &lazy{service: s}
+	if s.custom() {
+		l.place = placeOf(s, h.options.Version)
+		l.v2 = h.kept(func() ([]byte, error) { return partV2(s) })
+	}
+	return l
 }
 
 // newDocuments takes over the documents of previous (which may be nil) that
 // are still right.
 func (h *Handler) newDocuments(c *kind.Catalogue, previous *documents) *documents {
+	if previous == nil {
+		previous = &documents{}
+	}
 	d := &documents{catalogue: c, services: services(c, h.options.Issuer), v3: map[string]*lazy{}}
+	kept, native := 0, 0 // services that are kept, and those of native kinds among them
 	for _, s := range d.services {
-		document := &lazy{service: s}
-		if previous != nil {
-			old, ok := previous.v3[s.key()]
-			if ok && slices.Equal(old.service.versions, s.versions) {
-				document = old
-			}
+		l := previous.v3[s.key()]
+		if l != nil && l.service.same(s) {
+			kept++
+		} else {
+			l = h.newLazy(s)
 		}
-		d.v3[s.key()] = document
+		d.v3[s.key()] = l
+		if s.custom() {
+			d.parts.custom = append(d.parts.custom, l.v2)
+		} else if l == previous.v3[s.key()] {
+			native++
+		}
+	}
+	if kept == len(d.services) && kept == len(previous.services) {
+		d.index, d.v2, d.parts = previous.index, previous.v2, previous.parts
+		return d
+	}
+	if native == len(d.services)-len(d.parts.custom) && native == len(previous.services)-len(previous.parts.custom) {
+		d.parts.native = previous.parts.native
+	} else {
+		d.parts.native = h.kept(func() ([]byte, error) { return buildV2(h.options.Version, d.services) })
 	}
 	d.index = sync.OnceValues(func() ([]byte, error) { return h.makeIndex(d) })
-	d.v2 = sync.OnceValues(func() (*document, error) {
-		h.building.Lock()
-		defer h.building.Unlock()
-		content, err := buildV2(h.options.Version, d.services)
-		if err != nil {
-			return nil, err
-		}
-		return newDocument(content, handler.ToProtoBinary, &h.building), nil
-	})
+	d.v2 = sync.OnceValues(func() (*document, error) { return h.makeV2(d.parts) })
 	return d
 }
 
@@ -67,29 +89,36 @@ func (h *Handler) document(l *lazy, s *session) (*document, error) {
 		var content []byte
 		if content, l.err = s.build(l.service); l.err == nil {
 			l.made = newDocument(content, handler3.ToV3ProtoBinary, &h.building)
+			if l.place != "" {
+				l.made.place = l.place
+			}
 		}
 	})
 	return l.made, l.err
 }
 
-// makeIndex returns the list of all documents, with their hashes, for which
-// all have to be made.
+// makeIndex returns the list of all documents, with the hashes of their
+// addresses, for which all of native kinds have to be made.
 func (h *Handler) makeIndex(d *documents) ([]byte, error) {
 	index := handler3.OpenAPIV3Discovery{Paths: map[string]handler3.OpenAPIV3DiscoveryGroupVersion{}}
 	s := newSession(h.options.Version)
 	for key, lazy := range d.v3 {
-		document, err := h.document(lazy, s)
-		if err != nil {
-			return nil, err
+		place := lazy.place
+		if place == "" {
+			document, err := h.document(lazy, s)
+			if err != nil {
+				return nil, err
+			}
+			place = document.place
 		}
-		index.Paths[key] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: address(key, document)}
+		index.Paths[key] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: address(key, place)}
 	}
 	return json.Marshal(index)
 }
 
 // address is where a document is found for ever: an other document at this
 // place has an other address.
-func address(key string, d *document) string {
-	u := url.URL{Path: "/openapi/v3/" + key, RawQuery: url.Values{"hash": {d.hash}}.Encode()}
+func address(key, place string) string {
+	u := url.URL{Path: "/openapi/v3/" + key, RawQuery: url.Values{"hash": {place}}.Encode()}
 	return u.String()
 }

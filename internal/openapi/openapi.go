@@ -2,7 +2,8 @@
 // objects, or are generated: /openapi/v3 with an index and a document for each
 // version of a group (KEP-2896), and /openapi/v2 with one document of all. They
 // are equal to those of kube-apiserver, made by upstream's builders from the
-// catalogue and upstream's definitions of types.
+// catalogue and upstream's definitions of types, or as custom resources describe
+// themselves.
 //
 // It must not know what is behind a resource: all it says is read off the
 // catalogue. Who asks, and whether they may, is decided before it is called.
@@ -39,9 +40,11 @@ type Options struct {
 // A document is made when it is first asked for, one at a time, and kept as
 // compressed bytes, three megabytes for all there are in all encodings;
 // what it is made from, some tens of megabytes, is dropped. The index has the
-// hashes of all documents, so the first to ask for it waits for all, about
-// 0.3 s of CPU. When the catalogue changes, only documents of versions whose
-// resources changed are made again.
+// hashes of all documents of native kinds, so the first to ask for it waits for
+// those, about 0.3 s of CPU; those of custom resources, of which there may be
+// thousands, are told without making them. When the catalogue changes, only
+// documents of versions whose resources changed are made again, and the one of
+// version 2, which is of all, when it is asked for.
 //
 // It leaves "Cache-Control: no-cache, private", which all responses of the
 // server have, to its caller: set it before, and it is replaced where a client
@@ -127,8 +130,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, version string, 
 	header.Set("Content-Type", encoding.contentType)
 	header.Set("ETag", `"`+d.hash+`"`)
 	if hash := r.URL.Query().Get("hash"); hash != "" && version == "v3" {
-		if hash != d.hash {
-			http.Redirect(w, r, address(strings.TrimPrefix(r.URL.Path, pathV3+"/"), d), http.StatusMovedPermanently)
+		if hash != d.place {
+			http.Redirect(w, r, address(strings.TrimPrefix(r.URL.Path, pathV3+"/"), d.place), http.StatusMovedPermanently)
 			return
 		}
 		header.Set("Cache-Control", "public, immutable")

@@ -2,6 +2,7 @@ package openapi
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/emicklei/go-restful/v3"
@@ -25,6 +26,18 @@ type service struct {
 	// whether a document that was made earlier still holds.
 	versions []*kind.Version
 	routes   func() ([]restful.Route, error)
+	// published, if not empty, are the custom resources of a version. They
+	// describe themselves: there are no routes.
+	published []kind.Published
+}
+
+// custom reports whether the service has custom resources, and no others.
+func (s *service) custom() bool { return len(s.published) > 0 }
+
+// same reports whether a document of s is one of other.
+func (s *service) same(other *service) bool {
+	return slices.Equal(s.versions, other.versions) &&
+		slices.EqualFunc(s.published, other.published, func(a, b kind.Published) bool { return a.ID() == b.ID() })
 }
 
 // key is the service's name in the index: its path without the first slash.
@@ -51,9 +64,15 @@ func services(c *kind.Catalogue, issuer bool) []*service {
 		if g.Name == "" {
 			root = "/api"
 		}
-		list = append(list, groupInfo(root, g))
+		if !g.Custom() {
+			list = append(list, groupInfo(root, g))
+		}
 		for _, name := range g.Versions {
-			list = append(list, groupVersion(root, g, name))
+			if g.CustomVersion(name) {
+				list = append(list, customVersion(root, g, name))
+			} else {
+				list = append(list, groupVersion(root, g, name))
+			}
 		}
 	}
 	return list
@@ -106,7 +125,7 @@ func groupVersion(root string, g *kind.Group, name string) *service {
 	s := &service{path: root + "/" + name}
 	for _, r := range g.Resources {
 		for _, v := range r.Versions {
-			if v.Name == name {
+			if v.Name == name && !r.Custom() {
 				s.versions = append(s.versions, v)
 			}
 		}
@@ -122,6 +141,18 @@ func groupVersion(root string, g *kind.Group, name string) *service {
 			routes = append(routes, of...)
 		}
 		return routes, nil
+	}
+	return s
+}
+
+// customVersion is a version of a group that has custom resources alone.
+// Upstream tells nothing of its discovery.
+func customVersion(root string, g *kind.Group, name string) *service {
+	s := &service{path: root + "/" + name}
+	for _, r := range g.Resources {
+		if r.Versions[0].Name == name {
+			s.published = append(s.published, r.Published)
+		}
 	}
 	return s
 }

@@ -133,7 +133,7 @@ func (v *Verbs) insert(ctx context.Context, t Target, obj runtime.Object, beside
 	if err != nil {
 		return nil, err
 	}
-	objects, err := v.State.Commit(ctx, append([]store.Change{change}, beside...)...)
+	o, err := v.commit(ctx, t, change, beside)
 	if err != nil {
 		var conflict *store.Conflict
 		if errors.As(err, &conflict) && conflict.Key == key {
@@ -141,7 +141,7 @@ func (v *Verbs) insert(ctx context.Context, t Target, obj runtime.Object, beside
 		}
 		return nil, err
 	}
-	return objects[0], nil
+	return o, nil
 }
 
 // wouldInsert is insert for a dry run. The answer has the resourceVersion that

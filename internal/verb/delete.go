@@ -31,10 +31,12 @@ func (v *Verbs) Delete(ctx context.Context, t Target, opts *metav1.DeleteOptions
 			return nil, err
 		}
 	}
-	return v.delete(ctx, t, rest.AdmissionToValidateObjectDeleteFunc(v.Admission, attributes, t.interfaces()), opts)
+	return v.delete(ctx, t, rest.AdmissionToValidateObjectDeleteFunc(v.Admission, attributes, t.interfaces()), opts, false)
 }
 
-func (v *Verbs) delete(ctx context.Context, t Target, validate rest.ValidateObjectFunc, opts *metav1.DeleteOptions) (*Result, error) {
+// delete deletes one object. As upstream, one of a collection is deleted in the
+// common way, even if its kind has another.
+func (v *Verbs) delete(ctx context.Context, t Target, validate rest.ValidateObjectFunc, opts *metav1.DeleteOptions, ofCollection bool) (*Result, error) {
 	key, err := t.key()
 	if err != nil {
 		return nil, err
@@ -51,7 +53,7 @@ func (v *Verbs) delete(ctx context.Context, t Target, validate rest.ValidateObje
 	if p := opts.Preconditions; p != nil {
 		d.preconditions = storage.Preconditions{UID: p.UID, ResourceVersion: p.ResourceVersion}
 	}
-	if t.resource().Terminate != nil {
+	if t.resource().Terminate != nil && !ofCollection {
 		return d.terminate(ctx, o, obj)
 	}
 	return d.run(ctx, o, obj)
@@ -297,9 +299,9 @@ func (v *Verbs) remove(ctx context.Context, t Target, key string, preconditions 
 		if err != nil {
 			return nil, err
 		}
-		objects, err := v.State.Commit(ctx, append([]store.Change{{Key: key, If: o.Rev}}, beside...)...)
+		removed, err := v.commit(ctx, t, store.Change{Key: key, If: o.Rev}, beside)
 		if err == nil {
-			return objects[0], nil
+			return removed, nil
 		}
 		if conflict := (*store.Conflict)(nil); !errors.As(err, &conflict) {
 			return nil, err

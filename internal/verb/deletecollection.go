@@ -35,7 +35,7 @@ func (v *Verbs) DeleteCollection(ctx context.Context, t Target, list *metaintern
 		one := t
 		one.Namespace, one.Name = o.Namespace, o.Name
 		// A deletion fills in its options: each object gets its own.
-		if _, err := v.delete(ctx, one, validate, opts.DeepCopy()); err != nil && !apierrors.IsNotFound(err) {
+		if _, err := v.delete(ctx, one, validate, opts.DeepCopy(), true); err != nil && !apierrors.IsNotFound(err) {
 			return nil, err
 		}
 	}

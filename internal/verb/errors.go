@@ -22,9 +22,13 @@ func forbidden(a authorizer.Attributes, reason string) error {
 // preconditionFailed is the conflict of a deletion that named another object
 // or version.
 func preconditionFailed(t Target, m metav1.Object, p storage.Preconditions) error {
-	err := fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", deref(p.UID), m.GetUID())
+	begin := "Precondition failed"
+	if t.resource().Name == "customresourcedefinitions" {
+		begin = "precondition failed" // as upstream
+	}
+	err := fmt.Errorf("%s: UID in precondition: %v, UID in object meta: %v", begin, deref(p.UID), m.GetUID())
 	if p.UID == nil || *p.UID == m.GetUID() {
-		err = fmt.Errorf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", deref(p.ResourceVersion), m.GetResourceVersion())
+		err = fmt.Errorf("%s: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", begin, deref(p.ResourceVersion), m.GetResourceVersion())
 	}
 	return apierrors.NewConflict(t.GroupResource(), t.Name, err)
 }

@@ -142,7 +142,7 @@ func (v *Verbs) deleteUnreadable(ctx context.Context, t Target, a admission.Attr
 		if a.IsDryRun() {
 			return done, nil
 		}
-		_, err := v.State.Commit(ctx, store.Change{Key: key, If: o.Rev})
+		_, err := v.commit(ctx, t, store.Change{Key: key, If: o.Rev}, nil)
 		if conflict := (*store.Conflict)(nil); err == nil || !errors.As(err, &conflict) {
 			return done, err
 		}

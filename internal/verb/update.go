@@ -276,9 +276,9 @@ func (v *Verbs) guaranteedUpdate(ctx context.Context, t Target, key string, prec
 		if dryRun {
 			return t.unstored(change.Value, rev), nil
 		}
-		objects, err := v.State.Commit(ctx, append([]store.Change{change}, beside...)...)
+		written, err := v.commit(ctx, t, change, beside)
 		if err == nil {
-			return objects[0], nil
+			return written, nil
 		}
 		if conflict := (*store.Conflict)(nil); !errors.As(err, &conflict) {
 			return nil, err

@@ -49,6 +49,10 @@ type Verbs struct {
 	// Actions are what creates do that make no object. They are set before the
 	// first request.
 	Actions map[ActionKey]Action
+	// Committed is told of every object of a resource that was written or, as it
+	// was last, removed, before the verb returns. It is set before the first
+	// write.
+	Committed map[schema.GroupResource]func(ctx context.Context, o *object.Object)
 	// Computed are the resources whose objects are made when they are asked for.
 	// They are set before the first request.
 	Computed map[schema.GroupResource]Computed

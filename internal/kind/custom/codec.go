@@ -83,6 +83,7 @@ func newSerializer(d *definition) *serializer {
 	text := func(o json.SerializerOptions) runtime.Serializer {
 		return json.NewSerializerWithOptions(json.DefaultMetaFactory, creater, typer, o)
 	}
+	binary := protobuf.NewSerializerWithOptions(creater, typer, protobuf.SerializerOptions{StreamingCollectionsEncoding: true})
 	return &serializer{d, []runtime.SerializerInfo{
 		{
 			MediaType: runtime.ContentTypeJSON, MediaTypeType: "application", MediaTypeSubType: "json", EncodesAsText: true,
@@ -97,9 +98,10 @@ func newSerializer(d *definition) *serializer {
 			StrictSerializer: text(json.SerializerOptions{Yaml: true, Strict: true}),
 		},
 		{
-			// Objects have none; what is said about them does.
+			// Objects have none; what is said about them does. Upstream has nothing
+			// strict here, and panics where fields are validated.
 			MediaType: runtime.ContentTypeProtobuf, MediaTypeType: "application", MediaTypeSubType: "vnd.kubernetes.protobuf",
-			Serializer: protobuf.NewSerializerWithOptions(creater, typer, protobuf.SerializerOptions{StreamingCollectionsEncoding: true}),
+			Serializer: binary, StrictSerializer: binary,
 			StreamSerializer: &runtime.StreamSerializerInfo{
 				Serializer: protobuf.NewRawSerializer(creater, typer), Framer: protobuf.LengthDelimitedFramer,
 			},

@@ -73,10 +73,22 @@ type Kind struct {
 	definition *definition
 }
 
+// Of returns the kind that a resource was made as; false if it is not custom.
+func Of(r *kind.Resource) (Kind, bool) {
+	s, ok := r.Serializer.(*serializer)
+	if !ok {
+		return Kind{}, false
+	}
+	return Kind{r, s.definition}, true
+}
+
 // definition is what the versions of one definition share.
 type definition struct {
 	*schemas
-	crd *apiextensionsv1.CustomResourceDefinition
+	// crd need not have the schemas of its versions, which whole has. That takes
+	// some time.
+	crd   *apiextensionsv1.CustomResourceDefinition
+	whole func() (*apiextensionsv1.CustomResourceDefinition, error)
 	// converter converts between versions and leaves what it is given.
 	converter runtime.ObjectConvertor
 	scheme    *runtime.Scheme
@@ -96,6 +108,19 @@ var (
 // resources are those of the version asked for; they share what is stored. The
 // definition, which is kept, must have its accepted names and be structural.
 func (m *Maker) Kinds(crd *apiextensionsv1.CustomResourceDefinition) ([]Kind, error) {
+	kinds, err := m.Outlined(crd, func() (*apiextensionsv1.CustomResourceDefinition, error) { return crd, nil })
+	if err != nil || len(kinds) == 0 {
+		return nil, err
+	}
+	_, err = kinds[0].definition.load()
+	return kinds, err
+}
+
+// Outlined is Kinds of a definition of which crd tells all but the schemas.
+// whole returns it with these; what it returns is not kept. It is called when
+// something is first done with an object and when the kind is described. If the
+// schemas are not structural, nothing can be done with objects.
+func (m *Maker) Outlined(crd *apiextensionsv1.CustomResourceDefinition, whole func() (*apiextensionsv1.CustomResourceDefinition, error)) ([]Kind, error) {
 	if err := checkNames(crd); err != nil {
 		return nil, err
 	}
@@ -103,17 +128,16 @@ func (m *Maker) Kinds(crd *apiextensionsv1.CustomResourceDefinition) ([]Kind, er
 	if err != nil {
 		return nil, err
 	}
-	schemas, err := newSchemas(crd)
-	if err != nil {
-		return nil, err
-	}
+	schemas := newSchemas(crd, whole)
 	safe, _, err := m.converter.NewConverter(crd)
 	if err != nil {
 		return nil, err
 	}
-	d := &definition{schemas: schemas, crd: crd, converter: sameVersion{safe, schemas.kind}, answers: m.answers, stored: stored, scheme: runtime.NewScheme()}
+	d := &definition{
+		schemas: schemas, crd: crd, whole: whole, converter: sameVersion{safe, schemas.kind}, answers: m.answers, stored: stored,
+		scheme: runtime.NewScheme(),
+	}
 	d.types = sync.OnceValue(d.buildTypes)
-	d.scheme.AddKnownTypeWithName(scaleKind, &autoscalingv1.Scale{})
 	for i := range crd.Spec.Versions {
 		d.scheme.AddKnownTypeWithName(d.gvk(crd.Spec.Versions[i].Name), &unstructured.Unstructured{})
 	}
@@ -159,6 +183,7 @@ func (d *definition) resource(v *apiextensionsv1.CustomResourceDefinitionVersion
 			Version: d.gvk(d.stored).GroupVersion(),
 			Codec:   newCodec(d, gvk),
 		},
+		Published: published{d.crd, v.Name, d.whole},
 		Types: kind.Types{
 			Scheme: d.scheme, Convertor: d.converter, Serializer: newSerializer(d), ParameterCodec: runtime.NewParameterCodec(d.answers),
 			Hub: gvk.GroupVersion(), Creater: creater{}, Defaulter: &defaulter{d.schemas, d.scheme},
@@ -183,7 +208,7 @@ func (d *definition) resource(v *apiextensionsv1.CustomResourceDefinitionVersion
 		})
 	}
 	if s := v.Subresources; s != nil && s.Scale != nil {
-		r.Subresources = slices.Insert(r.Subresources, 0, &kind.Subresource{
+		r.Subresources = append(r.Subresources, &kind.Subresource{
 			Name: "scale", Kind: scaleKind, Verbs: partVerbs, Table: true, View: newScale(d.crd, s.Scale),
 		})
 	}

@@ -49,10 +49,13 @@ func (k Kind) Owned(sub *kind.Subresource) Owned {
 type types = map[schema.GroupVersionKind]typed.ParseableType
 
 func (d *definition) buildTypes() types {
-	published := make([]*spec3.OpenAPI, len(d.crd.Spec.Versions))
-	for i := range d.crd.Spec.Versions {
-		var err error
-		if published[i], err = builder.BuildOpenAPIV3(d.crd, d.crd.Spec.Versions[i].Name, builder.Options{}); err != nil {
+	crd, err := d.whole()
+	if err != nil {
+		return nil
+	}
+	published := make([]*spec3.OpenAPI, len(crd.Spec.Versions))
+	for i := range crd.Spec.Versions {
+		if published[i], err = builder.BuildOpenAPIV3(crd, crd.Spec.Versions[i].Name, builder.Options{}); err != nil {
 			return nil
 		}
 	}

@@ -60,11 +60,19 @@ func newRules(d *definition, v *apiextensionsv1.CustomResourceDefinitionVersion)
 	return &rules{
 		light: customresource.NewStrategy(typer, d.namespaced(), gvk, none, nil, nil, status, scale, v.SelectableFields),
 		full: sync.OnceValues(func() (full, error) {
-			whole, part, err := validators(d.crd, v.Name, status != nil)
+			structural, err := d.of(v.Name)
 			if err != nil {
 				return full{}, err
 			}
-			s := customresource.NewStrategy(typer, d.namespaced(), gvk, whole, part, d.byVersion[v.Name], status, scale, v.SelectableFields)
+			crd, err := d.whole()
+			if err != nil {
+				return full{}, err
+			}
+			whole, part, err := validators(crd, v.Name, status != nil)
+			if err != nil {
+				return full{}, err
+			}
+			s := customresource.NewStrategy(typer, d.namespaced(), gvk, whole, part, structural, status, scale, v.SelectableFields)
 			return full{s, customresource.NewStatusStrategy(s)}, nil
 		}),
 	}

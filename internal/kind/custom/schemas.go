@@ -2,6 +2,7 @@ package custom
 
 import (
 	"fmt"
+	"sync"
 
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
@@ -15,20 +16,39 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// schemas are the structural schemas of a definition.
+// schemas are the structural schemas of a definition, made on first use.
 type schemas struct {
-	kind      schema.GroupKind
-	byVersion map[string]*structuralschema.Structural // nil where there is none
+	kind schema.GroupKind
+	// load returns them by version; nil where there is none.
+	load func() (map[string]*structuralschema.Structural, error)
 	// preserve keeps all fields, as definitions could say before they had to be
 	// structural.
 	preserve bool
 }
 
-func newSchemas(crd *apiextensionsv1.CustomResourceDefinition) (*schemas, error) {
+func newSchemas(crd *apiextensionsv1.CustomResourceDefinition, whole func() (*apiextensionsv1.CustomResourceDefinition, error)) *schemas {
 	s := &schemas{
-		kind:      schema.GroupKind{Group: crd.Spec.Group, Kind: crd.Status.AcceptedNames.Kind},
-		byVersion: map[string]*structuralschema.Structural{}, preserve: crd.Spec.PreserveUnknownFields,
+		kind:     schema.GroupKind{Group: crd.Spec.Group, Kind: crd.Status.AcceptedNames.Kind},
+		preserve: crd.Spec.PreserveUnknownFields,
 	}
+	s.load = sync.OnceValues(func() (map[string]*structuralschema.Structural, error) {
+		crd, err := whole()
+		if err != nil {
+			return nil, err
+		}
+		return structurals(crd, s.preserve)
+	})
+	return s
+}
+
+// of returns the schema of a version; nil if there is none.
+func (s *schemas) of(version string) (*structuralschema.Structural, error) {
+	all, err := s.load()
+	return all[version], err
+}
+
+func structurals(crd *apiextensionsv1.CustomResourceDefinition, preserve bool) (map[string]*structuralschema.Structural, error) {
+	all := map[string]*structuralschema.Structural{}
 	for _, v := range crd.Spec.Versions {
 		validation, err := internalValidation(crd, v.Name)
 		if err != nil {
@@ -39,7 +59,7 @@ func newSchemas(crd *apiextensionsv1.CustomResourceDefinition) (*schemas, error)
 		}
 		structural, err := structuralschema.NewStructural(validation.OpenAPIV3Schema)
 		switch {
-		case s.preserve:
+		case preserve:
 			if err != nil {
 				structural = nil
 			}
@@ -51,9 +71,9 @@ func newSchemas(crd *apiextensionsv1.CustomResourceDefinition) (*schemas, error)
 				return nil, fmt.Errorf("%s: the defaults of %s: %w", crd.Name, v.Name, err)
 			}
 		}
-		s.byVersion[v.Name] = structural
+		all[v.Name] = structural
 	}
-	return s, nil
+	return all, nil
 }
 
 // internalValidation is the schema of a version as upstream's libraries take
@@ -101,7 +121,10 @@ func (c coercion) apply(u *unstructured.Unstructured) (unknown []string, err err
 		return nil, err
 	}
 	if gv.Group == c.kind.Group && name == c.kind.Kind {
-		structural := c.byVersion[gv.Version]
+		structural, err := c.of(gv.Version)
+		if err != nil {
+			return nil, err
+		}
 		if !c.preserve {
 			unknown = append(unknown, pruning.PruneWithOptions(u.Object, structural, true,
 				structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: c.track})...)
@@ -224,5 +247,7 @@ func (d *defaulter) Default(obj runtime.Object) {
 		d.others.Default(obj)
 		return
 	}
-	defaulting.Default(u.UnstructuredContent(), d.byVersion[u.GetObjectKind().GroupVersionKind().Version])
+	if structural, err := d.of(u.GetObjectKind().GroupVersionKind().Version); err == nil { // else coercion tells
+		defaulting.Default(u.UnstructuredContent(), structural)
+	}
 }

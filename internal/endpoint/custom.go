@@ -1,0 +1,74 @@
+package endpoint
+
+import (
+	"errors"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apiserver/pkg/warning"
+)
+
+// serveCustom finds the handler for what is asked of a custom resource. Upstream
+// has no routes for them: it goes by what the request was taken for, whatever
+// its method, and does not look at what follows a subresource in the path.
+func (q *query) serveCustom() {
+	namespaced, everywhere := q.info.Namespace != "", q.info.Verb == "list" || q.info.Verb == "watch"
+	if namespaced != q.target.Version.Resource.Namespaced && (namespaced || !everywhere) {
+		notFound(q.w)
+		return
+	}
+	if d := q.target.Version.Deprecated; d != "" {
+		warning.AddWarning(q.r.Context(), "", d)
+	}
+	handle, err := q.customHandler()
+	if err == nil {
+		err = handle()
+	}
+	if err != nil {
+		q.fail(err)
+	}
+}
+
+func (q *query) customHandler() (func() error, error) {
+	if name := q.info.Subresource; name != "" {
+		q.target.Subresource = q.target.Version.Subresource(name)
+		if q.target.Subresource == nil {
+			return nil, apierrors.NewNotFound(q.target.GroupResource(), q.info.Name)
+		}
+	}
+	switch q.info.Verb {
+	case "get":
+		return q.get, nil
+	case "update":
+		return q.update, nil
+	case "patch":
+		return q.patch, nil
+	}
+	if q.target.Subresource == nil {
+		switch q.info.Verb {
+		case "list":
+			return q.list, nil
+		case "watch":
+			return q.watch, nil
+		case "create":
+			return q.create, nil
+		case "delete":
+			return q.delete, nil
+		case "deletecollection":
+			return q.deleteCollection, nil
+		}
+	}
+	return nil, apierrors.NewMethodNotSupported(q.target.GroupResource(), q.info.Verb)
+}
+
+// named refuses a write that must say of what it is. A native kind has no route
+// for one that does not.
+func (q *query) named() error {
+	if q.info.Name == "" {
+		return apierrors.NewBadRequest("name must be provided")
+	}
+	return nil
+}
+
+// errNoList is what upstream has for a custom object that was asked for as a
+// list of metadata: it takes any of them for a list until it looks for items.
+var errNoList = errors.New("content is not a list")

@@ -1,0 +1,131 @@
+package openapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+
+	"k8s.io/kube-openapi/pkg/handler"
+	"k8s.io/kube-openapi/pkg/validation/spec"
+)
+
+// swagger is a document of version 2 as far as documents are joined: the
+// one of native kinds and the parts that custom resources have in it. Parts are
+// joined as JSON, since thousands of them decoded are gigabytes.
+type swagger struct {
+	Swagger             json.RawMessage            `json:"swagger"`
+	Info                json.RawMessage            `json:"info"`
+	Paths               map[string]json.RawMessage `json:"paths"`
+	Definitions         map[string]json.RawMessage `json:"definitions"`
+	Parameters          map[string]json.RawMessage `json:"parameters,omitempty"`
+	SecurityDefinitions json.RawMessage            `json:"securityDefinitions,omitempty"`
+	Security            json.RawMessage            `json:"security,omitempty"`
+}
+
+// partV2 is what a service of custom resources has in the document. A resource
+// that cannot be described is left out, as upstream does.
+func partV2(of *service) ([]byte, error) {
+	part := struct {
+		Paths       map[string]spec.PathItem  `json:"paths"`
+		Definitions spec.Definitions          `json:"definitions"`
+		Parameters  map[string]spec.Parameter `json:"parameters"`
+	}{map[string]spec.PathItem{}, spec.Definitions{}, map[string]spec.Parameter{}}
+	for _, p := range of.published {
+		document, err := p.OpenAPIV2()
+		if err != nil || document.Paths == nil {
+			continue
+		}
+		maps.Copy(part.Paths, document.Paths.Paths)
+		maps.Copy(part.Definitions, document.Definitions)
+		maps.Copy(part.Parameters, document.Parameters)
+	}
+	maps.DeleteFunc(part.Definitions, func(name string, _ spec.Schema) bool { return isShared(name) })
+	return json.Marshal(part)
+}
+
+// isShared reports whether a schema is one of those that custom resources refer
+// to, which are those of native kinds.
+func isShared(schema string) bool {
+	return strings.HasPrefix(schema, "io.k8s.apimachinery.pkg.") || strings.HasPrefix(schema, "io.k8s.api.autoscaling.v1.")
+}
+
+// v2Parts are the parts of one catalogue, each kept compressed.
+type v2Parts struct {
+	native func() ([]byte, error)
+	custom []func() ([]byte, error)
+}
+
+// kept has what takes a build made once, one at a time, and kept compressed.
+func (h *Handler) kept(build func() ([]byte, error)) func() ([]byte, error) {
+	return sync.OnceValues(func() ([]byte, error) {
+		h.building.Lock()
+		defer h.building.Unlock()
+		content, err := build()
+		if err != nil {
+			return nil, err
+		}
+		return compress(content), nil
+	})
+}
+
+// makeV2 joins the parts. What native kinds have stays as it is.
+func (h *Handler) makeV2(parts v2Parts) (*document, error) {
+	native, err := parts.native()
+	if err != nil {
+		return nil, err
+	}
+	var custom [][]byte
+	for _, made := range parts.custom {
+		part, err := made()
+		if err != nil {
+			return nil, err
+		}
+		custom = append(custom, part)
+	}
+	h.building.Lock()
+	defer h.building.Unlock()
+	content, err := decompress(native)
+	if err == nil && len(custom) > 0 {
+		content, err = joinV2(content, custom)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("version 2: %w", err)
+	}
+	return newDocument(content, handler.ToProtoBinary, &h.building), nil
+}
+
+// joinV2 returns native with compressed parts.
+func joinV2(native []byte, parts [][]byte) ([]byte, error) {
+	var whole swagger
+	if err := json.Unmarshal(native, &whole); err != nil {
+		return nil, err
+	}
+	if whole.Parameters == nil {
+		whole.Parameters = map[string]json.RawMessage{}
+	}
+	for _, part := range parts {
+		content, err := decompress(part)
+		if err != nil {
+			return nil, err
+		}
+		var custom swagger
+		if err := json.Unmarshal(content, &custom); err != nil {
+			return nil, err
+		}
+		add(whole.Paths, custom.Paths)
+		add(whole.Definitions, custom.Definitions)
+		add(whole.Parameters, custom.Parameters)
+	}
+	return json.Marshal(whole)
+}
+
+// add adds to parts what they do not have.
+func add(parts, more map[string]json.RawMessage) {
+	for name, part := range more {
+		if _, ok := parts[name]; !ok {
+			parts[name] = part
+		}
+	}
+}

@@ -1,0 +1,21 @@
+package verb
+
+import (
+	"context"
+
+	"github.com/knarr-io/knarr/internal/object"
+	"github.com/knarr-io/knarr/internal/store"
+)
+
+// commit makes a change of an object of the target's resource, with the changes
+// beside it, tells of it who is to be told, and returns the object.
+func (v *Verbs) commit(ctx context.Context, t Target, change store.Change, beside []store.Change) (*object.Object, error) {
+	objects, err := v.State.Commit(ctx, append([]store.Change{change}, beside...)...)
+	if err != nil {
+		return nil, err
+	}
+	if tell := v.Committed[t.GroupResource()]; tell != nil {
+		tell(ctx, objects[0])
+	}
+	return objects[0], nil
+}
