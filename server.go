@@ -3,7 +3,6 @@ package knarr
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log"
@@ -33,6 +32,7 @@ import (
 	"github.com/knarr-io/knarr/internal/bootstrap"
 	"github.com/knarr-io/knarr/internal/componentstatus"
 	"github.com/knarr-io/knarr/internal/controller"
+	"github.com/knarr-io/knarr/internal/controller/definitions"
 	"github.com/knarr-io/knarr/internal/controller/everynamespace"
 	"github.com/knarr-io/knarr/internal/discovery"
 	"github.com/knarr-io/knarr/internal/endpoint"
@@ -41,8 +41,6 @@ import (
 	"github.com/knarr-io/knarr/internal/kind/native"
 	"github.com/knarr-io/knarr/internal/kubeconfig"
 	"github.com/knarr-io/knarr/internal/openapi"
-	"github.com/knarr-io/knarr/internal/ownership"
-	"github.com/knarr-io/knarr/internal/pki"
 	"github.com/knarr-io/knarr/internal/pods"
 	"github.com/knarr-io/knarr/internal/process"
 	"github.com/knarr-io/knarr/internal/service"
@@ -168,11 +166,15 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	rules.catalogue = catalogue
-	verbs, err := s.prepare(ctx, catalogue, certs, ranges)
+	keeper, err := newDefinitions(catalogue)
 	if err != nil {
 		return err
 	}
-	handler, err := s.handler(catalogue, verbs, certs, ips)
+	verbs, err := s.prepare(ctx, catalogue, keeper, certs, ranges)
+	if err != nil {
+		return err
+	}
+	handler, err := s.handler(keeper.Catalogue, verbs, certs, ips)
 	if err != nil {
 		return err
 	}
@@ -210,55 +212,10 @@ func openStore(o *Options) (store.Store, error) {
 	return disk.Open(o.DataDir, disk.Options{})
 }
 
-// certificates are what the server proves itself and knows clients by.
-type certificates struct {
-	bundle  *pki.Bundle
-	serving *pki.Pair
-	clients *x509.CertPool
-	// trust is what clients verify the server with, clientCAs what it
-	// verifies them with; both PEM.
-	trust, clientCAs []byte
-	// issuer issues tokens to service accounts.
-	issuer *serviceaccount.Issuer
-}
-
-func loadCertificates(o *Options, service net.IP) (*certificates, error) {
-	c := &certificates{}
-	hosts := pki.Options{Hosts: pki.Hosts(o.BindAddress, service)}
-	var err error
-	if dir := o.pkiDir(); dir == "" {
-		c.bundle, err = pki.New(hosts)
-	} else {
-		c.bundle, err = pki.Load(dir, hosts)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if c.issuer, err = newIssuer(o); err != nil {
-		return nil, err
-	}
-	c.serving, c.trust, c.clientCAs = c.bundle.Serving, c.bundle.CA.CertPEM(), c.bundle.CA.CertPEM()
-	if o.TLSCertFile != "" {
-		if c.serving, err = pki.ReadPair(o.TLSCertFile, o.TLSPrivateKeyFile); err != nil {
-			return nil, err
-		}
-		c.trust = append(append([]byte{}, c.trust...), c.serving.CertPEM...)
-	}
-	var others []*x509.Certificate
-	if o.ClientCAFile != "" {
-		if others, err = pki.ReadCertificates(o.ClientCAFile); err != nil {
-			return nil, err
-		}
-	}
-	c.clients = c.bundle.CA.Pool(others...)
-	return c, nil
-}
-
 // prepare makes the verbs and the objects that every server holds.
-func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, certs *certificates, ranges []netip.Prefix) (*verb.Verbs, error) {
-	managers := new(ownership.Managers)
+func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper *definitions.Keeper, certs *certificates, ranges []netip.Prefix) (*verb.Verbs, error) {
 	owned := func(v *kind.Version, obj runtime.Object, manager string) runtime.Object {
-		return managers.For(v, nil).Update(v.Resource.New(), obj, manager)
+		return keeper.Ownership(v, nil).Update(v.Resource.New(), obj, manager)
 	}
 	enabled, err := controller.Enable(s.options.Controllers)
 	if err != nil {
@@ -276,7 +233,7 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, certs *
 		everynamespace.Resource: content,
 		service.Resource:        allocator,
 	}
-	own := &verb.Verbs{State: s.state, Companions: companions, Ownership: managers.For}
+	own := &verb.Verbs{State: s.state, Companions: companions, Ownership: keeper.Ownership}
 	first := bootstrap.Options{
 		ServiceRanges:         ranges,
 		ServiceCIDRController: enabled[controller.ServiceCIDRs],
@@ -292,14 +249,15 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, certs *
 	s.background.Go(func() { bootstrap.KeepIdentity(background, own, catalogue, first) })
 	verbs := &verb.Verbs{
 		State:      s.state,
-		Admission:  admission.New(s.state, func() *kind.Catalogue { return catalogue }),
+		Admission:  append(admission.Chain{keeper.Guard()}, admission.New(s.state, keeper.Catalogue)...),
 		Authorizer: s.authorizer,
-		Ownership:  managers.For,
+		Ownership:  keeper.Ownership,
 		Companions: companions,
 	}
-	verbs.Actions = pods.Actions(verbs, func() *kind.Catalogue { return catalogue })
-	verbs.Actions[serviceaccount.Key] = serviceaccount.NewTokenRequests(certs.issuer, tokenObjects(verbs, catalogue), verbs.Authorizer)
+	verbs.Actions = pods.Actions(verbs, keeper.Catalogue)
+	verbs.Actions[serviceaccount.Key] = serviceaccount.NewTokenRequests(certs.issuer, tokenObjects(verbs, keeper.Catalogue), verbs.Authorizer)
 	verbs.Computed = map[schema.GroupResource]verb.Computed{componentstatus.Resource: componentstatus.New(s.state.Err)}
+	s.keepDefinitions(ctx, background, verbs, keeper)
 	s.background.Go(func() { content.Run(background, verbs) })
 	s.background.Go(func() { bootstrap.KeepFlowControl(background, verbs, catalogue, clock.RealClock{}) })
 	s.keepServices(background, verbs, catalogue, allocator, first)
@@ -315,8 +273,8 @@ func family(p netip.Prefix) corev1.IPFamily {
 }
 
 // handler puts the HTTP side together.
-func (s *Server) handler(catalogue *kind.Catalogue, verbs *verb.Verbs, certs *certificates, ips netip.Prefix) (http.Handler, error) {
-	issuer, objects := certs.issuer, tokenObjects(verbs, catalogue)
+func (s *Server) handler(current func() *kind.Catalogue, verbs *verb.Verbs, certs *certificates, ips netip.Prefix) (http.Handler, error) {
+	issuer, objects := certs.issuer, tokenObjects(verbs, current)
 	who, err := authn.New(authn.Options{
 		ClientCAs: certs.clients, TokenFile: s.options.TokenAuthFile, Anonymous: true,
 		ServiceAccounts: &authn.ServiceAccounts{Issuers: issuer.Issuers, Keys: issuer.PublicKeys, Objects: objects, Secrets: objects},
@@ -328,7 +286,6 @@ func (s *Server) handler(catalogue *kind.Catalogue, verbs *verb.Verbs, certs *ce
 	s.health = health.New(health.Ping(), health.Log(klog.Flush), health.Check{
 		Name: "etcd", On: health.All, Check: func(*http.Request) error { return s.state.Err() },
 	})
-	current := func() *kind.Catalogue { return catalogue }
 	documents := issuerDocuments(issuer, s.address())
 	description := openapi.New(openapi.Options{Catalogue: current, Version: version.Info(), Issuer: documents != nil})
 	about := discovery.New(discovery.Options{

@@ -89,6 +89,6 @@ func issuerDocuments(i *serviceaccount.Issuer, address string) discovery.Issuer 
 }
 
 // tokenObjects are those that tokens are for or bound to.
-func tokenObjects(verbs *verb.Verbs, catalogue *kind.Catalogue) *serviceaccount.Objects {
-	return serviceaccount.NewObjects(verbs, func() *kind.Catalogue { return catalogue })
+func tokenObjects(verbs *verb.Verbs, catalogue func() *kind.Catalogue) *serviceaccount.Objects {
+	return serviceaccount.NewObjects(verbs, catalogue)
 }

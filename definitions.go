@@ -1,0 +1,32 @@
+package knarr
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/knarr-io/knarr/internal/controller/definitions"
+	"github.com/knarr-io/knarr/internal/kind"
+	"github.com/knarr-io/knarr/internal/kind/custom"
+	"github.com/knarr-io/knarr/internal/object"
+	"github.com/knarr-io/knarr/internal/ownership"
+	"github.com/knarr-io/knarr/internal/verb"
+)
+
+// newDefinitions returns the keeper of definitions, which serves what is native
+// alone until keepDefinitions.
+func newDefinitions(native *kind.Catalogue) (*definitions.Keeper, error) {
+	maker, err := custom.NewMaker(nil)
+	if err != nil {
+		return nil, err
+	}
+	return definitions.New(native, new(ownership.Managers), maker), nil
+}
+
+// keepDefinitions serves what is defined, and has that kept until background
+// ends. No write was made through verbs yet.
+func (s *Server) keepDefinitions(ctx, background context.Context, verbs *verb.Verbs, keeper *definitions.Keeper) {
+	verbs.Committed = map[schema.GroupResource]func(context.Context, *object.Object){definitions.Resource: keeper.Committed}
+	keeper.Start(ctx, verbs)
+	s.background.Go(func() { keeper.Run(background) })
+}
