@@ -102,3 +102,21 @@ func TestReportJudgesTargets(t *testing.T) {
 		t.Errorf("one server alone:\n%s", text)
 	}
 }
+
+func TestWidgetManifest(t *testing.T) {
+	var crd struct {
+		Spec struct {
+			Versions []struct{ Schema map[string]any }
+		}
+	}
+	if err := json.Unmarshal([]byte(definition), &crd); err != nil || len(crd.Spec.Versions) != 1 {
+		t.Fatalf("%v: %+v", err, crd)
+	}
+	var widget struct{ Metadata struct{ Name string } }
+	if err := json.Unmarshal(widgetManifest(7), &widget); err != nil {
+		t.Fatal(err)
+	}
+	if size := len(widgetManifest(7)); widget.Metadata.Name != widgetName(7) || size < 700 || size > 1100 {
+		t.Errorf("widget %s is %d bytes, not about 0.8 KB", widget.Metadata.Name, size)
+	}
+}

@@ -18,7 +18,6 @@ const (
 	// watchersPerConnection keeps below every server's limit of streams.
 	watchersPerConnection = 50
 	fanOutTimeout         = 5 * time.Minute
-	watched               = configs + "/watched"
 )
 
 // A fanOut is one object's updates on their way to many watchers. An update is sent
@@ -40,27 +39,29 @@ type watcher struct {
 	kept   *bytes.Buffer // everything received, for one watcher only
 }
 
-// fanOut returns the cost of one delivered event. That of the update is in it.
-func (w *work) fanOut() (cost, error) {
+// fanOut returns the cost of one delivered event. That of the update is in it. What
+// is watched is an object called "watched" of a collection, which is made, and whose
+// data.n is updated.
+func (w *work) fanOut(collection, object string) (cost, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, fanOutTimeout)
 	defer cancel()
-	if err := w.client.write(ctx, http.MethodPost, configs, applicationJSON,
-		[]byte(`{"metadata":{"name":"watched"},"data":{"n":"none"}}`), http.StatusCreated); err != nil {
+	watched := collection + "/watched"
+	if err := w.client.write(ctx, http.MethodPost, collection, applicationJSON, []byte(object), http.StatusCreated); err != nil {
 		return cost{}, err
 	}
 	body, err := w.client.content(ctx, watched, nil)
 	if err != nil {
 		return cost{}, err
 	}
-	var object struct {
+	var created struct {
 		Metadata struct{ ResourceVersion string }
 	}
-	if err := json.Unmarshal(body, &object); err != nil {
+	if err := json.Unmarshal(body, &created); err != nil {
 		return cost{}, err
 	}
 
 	f := &fanOut{watchers: w.sizes.watchers, updates: w.sizes.updates, complete: make(chan struct{}, 1), began: time.Now()}
-	streams, closeAll, err := w.openWatches(ctx, f.watchers, object.Metadata.ResourceVersion)
+	streams, closeAll, err := w.openWatches(ctx, collection, f.watchers, created.Metadata.ResourceVersion)
 	defer closeAll()
 	if err != nil {
 		return cost{}, err
@@ -116,7 +117,7 @@ func (w *work) fanOut() (cost, error) {
 }
 
 // openWatches opens all watches, each from the given revision.
-func (w *work) openWatches(ctx context.Context, n int, revision string) (streams []io.ReadCloser, closeAll func(), err error) {
+func (w *work) openWatches(ctx context.Context, collection string, n int, revision string) (streams []io.ReadCloser, closeAll func(), err error) {
 	var clients []*client
 	closeAll = func() {
 		for _, s := range streams {
@@ -134,7 +135,7 @@ func (w *work) openWatches(ctx context.Context, n int, revision string) (streams
 			}
 			clients = append(clients, c)
 		}
-		uri := configs + "?watch=true&fieldSelector=metadata.name=watched&resourceVersion=" + revision
+		uri := collection + "?watch=true&fieldSelector=metadata.name=watched&resourceVersion=" + revision
 		response, err := clients[len(clients)-1].send(ctx, http.MethodGet, uri, "", nil, nil, http.StatusOK)
 		if err != nil {
 			return streams, closeAll, err

@@ -17,6 +17,8 @@ type report struct {
 	createPod, patchPod, createConfig, getPod   cost
 	listJSON, listProtobuf, listGzip, listPages cost
 	event                                       cost
+
+	createWidget, patchWidget, getWidget, listWidgets, widgetEvent cost
 }
 
 // A row compares one figure of the two servers. Smaller is better; target is how many
@@ -53,6 +55,11 @@ func rows(n sizes) []row {
 		operation(fmt.Sprintf("list %d pods, JSON with gzip", n.pods), 0, func(r *report) cost { return r.listGzip }),
 		operation(fmt.Sprintf("list %d pods, JSON in pages of %d", n.pods, pageSize), 0, func(r *report) cost { return r.listPages }),
 		operation(fmt.Sprintf("watch event (%d watchers, %d updates)", n.watchers, n.updates), 2, func(r *report) cost { return r.event }),
+		operation("create custom resource", 3, func(r *report) cost { return r.createWidget }),
+		operation("merge-patch custom resource", 0, func(r *report) cost { return r.patchWidget }),
+		operation("get custom resource", 5, func(r *report) cost { return r.getWidget }),
+		operation(fmt.Sprintf("list %d custom resources", n.pods), 3, func(r *report) cost { return r.listWidgets }),
+		operation("watch event of a custom resource", 2, func(r *report) cost { return r.widgetEvent }),
 	}
 }
 
@@ -95,10 +102,10 @@ func cell(r *report, show func(*report) string) string {
 
 // explanation says what the table's figures are.
 func explanation(peer, knarr *report, n sizes) string {
-	size, lists := 0, ""
+	size, lists, custom := 0, "", 0.0
 	for _, r := range []*report{peer, knarr} {
 		if r != nil {
-			size = r.podSize
+			size, custom = r.podSize, mega(r.listWidgets.bytes)
 			lists = fmt.Sprintf("%.1f MB as JSON, %.1f MB as protobuf, %.1f MB as JSON with gzip",
 				mega(r.listJSON.bytes), mega(r.listProtobuf.bytes), mega(r.listGzip.bytes))
 		}
@@ -117,7 +124,9 @@ admission plugin. Both make every write durable before they acknowledge it.
 - Watch: %d watches of one ConfigMap on connections of %d; an update follows when all have had the last, and its cost
   is in the figure. Every watch is checked to have had every update once and in order. Latency is from sending the
   update to a watcher's having it.
-`, n.settle, size, n.inFlight, n.pods, n.patches, n.configs, n.gets, n.lists, lists, n.watchers, watchersPerConnection)
+- Custom resources: as many as pods, patches and gets, of about 0.8 KB, with a schema that has defaults, sets, maps and a
+  rule (CEL); a list is %.1f MB.
+`, n.settle, size, n.inFlight, n.pods, n.patches, n.configs, n.gets, n.lists, lists, n.watchers, watchersPerConnection, custom)
 }
 
 func mega(bytes int64) float64 { return float64(bytes) / 1e6 }

@@ -87,11 +87,11 @@ func (w *work) do(r *report) error {
 			return err
 		}
 	}
-	if r.event, err = w.fanOut(); err != nil {
+	if r.event, err = w.fanOut(configs, `{"metadata":{"name":"watched"},"data":{"n":"none"}}`); err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
 	progress(w.name, "watch: %s per event", r.event.cpu)
-	return nil
+	return w.doCustom(r)
 }
 
 func (w *work) operation(result *cost, name string, n, inFlight int, do func(context.Context, int) error) error {
@@ -139,8 +139,12 @@ func (w *work) somePod(i int) string {
 }
 
 func (w *work) list(header http.Header, result *cost) func(context.Context, int) error {
+	return w.listOf(pods, header, result)
+}
+
+func (w *work) listOf(collection string, header http.Header, result *cost) func(context.Context, int) error {
 	return func(ctx context.Context, _ int) error {
-		size, err := w.client.read(ctx, pods, header)
+		size, err := w.client.read(ctx, collection, header)
 		result.bytes = size
 		return err
 	}
