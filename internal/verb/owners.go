@@ -3,9 +3,11 @@ package verb
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apiserver/pkg/endpoints/handlers/fieldmanager"
@@ -48,19 +50,36 @@ func ownersOf(obj runtime.Object) []metav1.ManagedFieldsEntry {
 	return nil
 }
 
-// restoreOwners gives obj its managed fields back, with a warning, if admission
-// has made them invalid.
-func restoreOwners(ctx context.Context, obj runtime.Object, kept []metav1.ManagedFieldsEntry) {
-	now := ownersOf(obj)
-	if len(now) == 0 || len(now) == len(kept) && &now[0] == &kept[0] {
-		return // untouched, or gone, which is valid
+// heldOwners returns obj's managed fields as they are in memory: entries or, of
+// a custom resource, a list as JSON decodes to it, since to decode that further
+// costs more than most admission.
+func heldOwners(obj runtime.Object) any {
+	if u, ok := obj.(*unstructured.Unstructured); ok {
+		metadata, _ := u.Object["metadata"].(map[string]any)
+		list, _ := metadata["managedFields"].([]any)
+		return list
 	}
-	err := managedfields.ValidateManagedFields(now)
-	if err == nil {
+	return ownersOf(obj)
+}
+
+// restoreOwners gives obj its managed fields back, kept as heldOwners returned
+// them, with a warning, if admission has made them invalid.
+func restoreOwners(ctx context.Context, obj runtime.Object, kept any) {
+	now, before := reflect.ValueOf(heldOwners(obj)), reflect.ValueOf(kept)
+	if now.Len() == 0 || now.Len() == before.Len() && now.Pointer() == before.Pointer() {
+		return // gone, which is valid, or untouched
+	}
+	m, err := meta.Accessor(obj)
+	if err != nil {
 		return
 	}
-	if m, accessErr := meta.Accessor(obj); accessErr == nil {
-		m.SetManagedFields(kept)
-		warning.AddWarning(ctx, "", fmt.Sprintf(fieldmanager.InvalidManagedFieldsAfterMutatingAdmissionWarningFormat, err))
+	if err = managedfields.ValidateManagedFields(m.GetManagedFields()); err == nil {
+		return
 	}
+	warning.AddWarning(ctx, "", fmt.Sprintf(fieldmanager.InvalidManagedFieldsAfterMutatingAdmissionWarningFormat, err))
+	if list, ok := kept.([]any); ok {
+		_ = unstructured.SetNestedSlice(obj.(*unstructured.Unstructured).Object, list, "metadata", "managedFields") // metadata is an object: it has owners
+		return
+	}
+	m.SetManagedFields(kept.([]metav1.ManagedFieldsEntry))
 }

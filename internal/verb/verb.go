@@ -159,7 +159,7 @@ func (v *Verbs) admit(ctx context.Context, t Target, a admission.Attributes) err
 	if !ok || !m.Handles(a.GetOperation()) {
 		return nil
 	}
-	kept := ownersOf(a.GetObject())
+	kept := heldOwners(a.GetObject())
 	if err := m.Admit(ctx, a, t.interfaces()); err != nil {
 		return err
 	}
