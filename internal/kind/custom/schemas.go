@@ -110,9 +110,7 @@ func (c coercion) apply(u *unstructured.Unstructured) (unknown []string, err err
 	if err != nil {
 		return nil, err
 	}
-	metadata, hasMetadata, unknown, err := objectmeta.GetObjectMetaWithOptions(u.Object, objectmeta.ObjectMetaOptions{
-		DropMalformedFields: c.stored, ReturnUnknownFieldPaths: c.track,
-	})
+	metadata, unknown, err := c.metadataOf(u)
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +122,9 @@ func (c coercion) apply(u *unstructured.Unstructured) (unknown []string, err err
 		structural, err := c.of(gv.Version)
 		if err != nil {
 			return nil, err
+		}
+		if restrictsMetadata(structural) {
+			metadata = metadata.copied()
 		}
 		if !c.preserve {
 			unknown = append(unknown, pruning.PruneWithOptions(u.Object, structural, true,
@@ -137,8 +138,8 @@ func (c coercion) apply(u *unstructured.Unstructured) (unknown []string, err err
 			return nil, fieldErr
 		}
 		unknown = append(unknown, embedded...)
-		if c.stored && metadata.Generation == 0 {
-			metadata.Generation = 1
+		if c.stored {
+			metadata.repairGeneration()
 		}
 	}
 	// The schema need not name these, so that pruning may have touched them.
@@ -148,12 +149,28 @@ func (c coercion) apply(u *unstructured.Unstructured) (unknown []string, err err
 	if hasVersion {
 		u.SetAPIVersion(apiVersion)
 	}
-	if hasMetadata {
-		if err := objectmeta.SetObjectMeta(u.Object, metadata); err != nil {
-			return nil, err
-		}
+	return unknown, metadata.set(u)
+}
+
+// metadataOf takes the metadata of u before its content is touched.
+func (c coercion) metadataOf(u *unstructured.Unstructured) (m metadata, unknown []string, err error) {
+	if hasPlainMetadata(u) {
+		return metadata{plain: u.Object["metadata"].(map[string]any)}, nil, nil
 	}
-	return unknown, nil
+	m.typed, _, unknown, err = objectmeta.GetObjectMetaWithOptions(u.Object, objectmeta.ObjectMetaOptions{
+		DropMalformedFields: c.stored, ReturnUnknownFieldPaths: c.track,
+	})
+	return m, unknown, err
+}
+
+// restrictsMetadata reports whether a schema says something of metadata, so
+// that pruning may look into it. s is nil for a version that there is not.
+func restrictsMetadata(s *structuralschema.Structural) bool {
+	if s == nil {
+		return false
+	}
+	_, named := s.Properties["metadata"]
+	return named || s.AdditionalProperties != nil
 }
 
 // coercingDecoder coerces what it decodes, and has unknown fields be strict
