@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	_ "unsafe" // for linkname
 
@@ -45,7 +46,7 @@ func runKubectl(cmd *cobra.Command, before, args []string) error {
 		return err
 	}
 	args = append(before, args...)
-	config, err := kubeconfig(dataDir)
+	config, err := kubeconfig(dataDir, args)
 	if err != nil {
 		return err
 	}
@@ -92,8 +93,8 @@ func cutDataDir(args []string) (dataDir string, rest []string, err error) {
 }
 
 // kubeconfig returns the kubeconfig of a data directory, or nothing if there is
-// another that kubectl finds by itself.
-func kubeconfig(dataDir string) (string, error) {
+// another that kubectl finds by itself, or it needs none since args name a server.
+func kubeconfig(dataDir string, args []string) (string, error) {
 	if os.Getenv(clientcmd.RecommendedConfigPathEnvVar) != "" || !missing(clientcmd.RecommendedHomeFile) {
 		return "", nil
 	}
@@ -101,8 +102,17 @@ func kubeconfig(dataDir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if missing(path) && slices.ContainsFunc(args, namesServer) {
+		return "", nil
+	}
 	// Plugins are processes of their own, and know no other way to be told.
 	return path, os.Setenv(clientcmd.RecommendedConfigPathEnvVar, path)
+}
+
+// namesServer reports whether an argument is the flag that says where the server is.
+func namesServer(arg string) bool {
+	name, _, _ := strings.Cut(arg, "=")
+	return name == "--server" || name == "-s"
 }
 
 // configFlags returns what kubectl has by default, and config, if not empty, as

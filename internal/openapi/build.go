@@ -119,7 +119,7 @@ func buildV2(v version.Info, of []*service) ([]byte, error) {
 	}
 	// Version 2 has no default beside a reference: upstream leaves out all.
 	built.Definitions = handler.PruneDefaults(built.Definitions)
-	return built.MarshalJSON()
+	return encodeNative(built)
 }
 
 func info(v version.Info) *spec.Info {

@@ -34,7 +34,7 @@ func withCustom(t testing.TB, crds []*apiextensionsv1.CustomResourceDefinition) 
 }
 
 // All documents are those of a kube-apiserver that has the definitions of
-// customtest: of version 3 byte by byte, of version 2 in content.
+// customtest, byte by byte.
 func TestCustomUpstream(t *testing.T) {
 	h := newHandler(withCustom(t, customtest.Definitions(t)))
 	want := parseIndex(t, append(append([]byte(`{"paths":`), fixture(t, "custom-index.json")...), '}'))
@@ -74,11 +74,7 @@ func TestCustomUpstream(t *testing.T) {
 	if diff := cmp.Diff(any(schemas.V2), own(t, content, "definitions")); diff != "" {
 		t.Errorf("version 2 (-want +got):\n%s", diff)
 	}
-	sorted, err := json.Marshal(parse(t, content))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := fmt.Sprintf("%X", sha512.Sum512(sorted)); got != strings.TrimSpace(string(fixture(t, "custom-v2.sha512"))) {
+	if got := fmt.Sprintf("%X", sha512.Sum512(content)); got != strings.TrimSpace(string(fixture(t, "custom-v2.sha512"))) {
 		t.Error("/openapi/v2 is another document")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,10 +70,15 @@ func encodings(version string) []encoding {
 	}
 }
 
-// serve writes a document, compressed if the client takes it so.
+// serve writes a document, compressed if the client takes it so. Upstream never
+// compresses those of version 3, nor says that they vary by it.
 func (d *document) serve(w http.ResponseWriter, r *http.Request, compressed []byte) {
 	header := w.Header()
 	if acceptsGzip(r) {
+		const varies = "Accept-Encoding"
+		if !slices.Contains(header.Values("Vary"), varies) {
+			header.Add("Vary", varies)
+		}
 		header.Set("Content-Encoding", "gzip")
 		header.Set("Content-Length", strconv.Itoa(len(compressed)))
 		http.ServeContent(w, r, "", d.made, bytes.NewReader(compressed))

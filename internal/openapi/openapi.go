@@ -97,7 +97,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
-		w.Header().Add("Vary", "Accept-Encoding")
 		w.Header().Add("Vary", "Accept")
 		h.serve(w, r, "v3", func() (*document, error) { return h.document(lazy, newSession(h.options.Version)) })
 	}

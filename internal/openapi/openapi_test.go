@@ -111,15 +111,7 @@ func TestUpstream(t *testing.T) {
 		}
 	}
 
-	var v2 any
-	if err := json.Unmarshal(body(t, serve(h, "GET", "/openapi/v2")), &v2); err != nil {
-		t.Fatal(err)
-	}
-	sorted, err := json.Marshal(v2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := fmt.Sprintf("%X", sha512.Sum512(sorted)); got != strings.TrimSpace(string(fixture(t, "v2.sha512"))) {
+	if got := fmt.Sprintf("%X", sha512.Sum512(body(t, serve(h, "GET", "/openapi/v2")))); got != strings.TrimSpace(string(fixture(t, "v2.sha512"))) {
 		t.Error("/openapi/v2 is another document")
 	}
 

@@ -1,7 +1,9 @@
 package openapi
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -42,7 +44,60 @@ func partV2(of *service) ([]byte, error) {
 		maps.Copy(part.Parameters, document.Parameters)
 	}
 	maps.DeleteFunc(part.Definitions, func(name string, _ spec.Schema) bool { return isShared(name) })
-	return json.Marshal(part)
+	return encodeV2(part)
+}
+
+// encodeV2 encodes what was built twice: upstream publishes what it has decoded,
+// where the members of extensions are in order.
+func encodeV2[T any](built T) ([]byte, error) {
+	content, err := marshal(built)
+	if err != nil {
+		return nil, err
+	}
+	var decoded T
+	if err := json.Unmarshal(content, &decoded); err != nil {
+		return nil, err
+	}
+	return marshal(decoded)
+}
+
+// marshal is json.Marshal, but writes <, > and & as they are, as upstream does
+// in these documents.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
+// encodeNative encodes the document of native kinds. What describes APIServices
+// upstream has not decoded: they are of the server that joins the documents.
+func encodeNative(built *spec.Swagger) ([]byte, error) {
+	first, err := marshal(built)
+	if err != nil {
+		return nil, err
+	}
+	content, err := encodeV2(built)
+	if err != nil {
+		return nil, err
+	}
+	var own, whole swagger
+	if err := errors.Join(json.Unmarshal(first, &own), json.Unmarshal(content, &whole)); err != nil {
+		return nil, err
+	}
+	replace(whole.Paths, own.Paths, "/apis/apiregistration.k8s.io/")
+	replace(whole.Definitions, own.Definitions, "io.k8s.kube-aggregator.")
+	return marshal(whole)
+}
+
+// replace has those parts whose names begin so be what they are in other.
+func replace(parts, other map[string]json.RawMessage, prefix string) {
+	for name := range parts {
+		if strings.HasPrefix(name, prefix) {
+			parts[name] = other[name]
+		}
+	}
 }
 
 // isShared reports whether a schema is one of those that custom resources refer
@@ -118,7 +173,7 @@ func joinV2(native []byte, parts [][]byte) ([]byte, error) {
 		add(whole.Definitions, custom.Definitions)
 		add(whole.Parameters, custom.Parameters)
 	}
-	return json.Marshal(whole)
+	return marshal(whole)
 }
 
 // add adds to parts what they do not have.
