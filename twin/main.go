@@ -170,12 +170,16 @@ func collect(ctx context.Context, f flags, binaries peer.Binaries, reference com
 	if err != nil {
 		return nil, err
 	}
+	custom, err := stories.Custom()
+	if err != nil {
+		return nil, err
+	}
 	kubectl, err := kubectlStories(ctx, f, binaries.Knarr)
 	if err != nil {
 		return nil, err
 	}
 	var told []story.Story
-	for _, s := range slices.Concat(stories.Features(), kinds, stories.Subresources(resources), fields, bad, kubectl) {
+	for _, s := range slices.Concat(stories.Features(), kinds, stories.Subresources(resources), fields, bad, kubectl, custom) {
 		if f.run.MatchString(s.Name) {
 			told = append(told, s)
 		}

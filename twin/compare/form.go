@@ -188,6 +188,7 @@ var (
 	opaqueHeaders  = map[string]bool{
 		"Audit-Id":                          true,
 		"Etag":                              true,
+		"Last-Modified":                     true,
 		"X-Kubernetes-Pf-Flowschema-Uid":    true,
 		"X-Kubernetes-Pf-Prioritylevel-Uid": true,
 	}

@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -299,26 +300,8 @@ func failure(err error) string {
 	case strings.Contains(err.Error(), "EOF"), strings.Contains(err.Error(), "reset"):
 		return "connection closed"
 	}
-	return err.Error()
+	return streamID.ReplaceAllString(err.Error(), "")
 }
 
-// settleTime is how long an object must stay as it is to count as settled.
-const settleTime = 400 * time.Millisecond
-
-// Settle waits, for a few seconds at most, until nothing has changed the object for a
-// while. It is for objects that a server's own controllers write to; the requests it
-// makes are not kept.
-func (s *Session) Settle(uri string) {
-	kept := len(s.Exchanges)
-	defer func() { s.Exchanges = s.Exchanges[:kept] }()
-	const step = settleTime / 8
-	seen, since := "", time.Now()
-	for deadline := time.Now().Add(10 * settleTime); time.Now().Before(deadline); time.Sleep(step) {
-		if now := s.Get(uri).Text("metadata", "resourceVersion"); now != seen {
-			seen, since = now, time.Now()
-		}
-		if time.Since(since) >= settleTime {
-			return
-		}
-	}
-}
+// streamID tells streams of a connection apart.
+var streamID = regexp.MustCompile(`stream ID \d+; `)

@@ -2,6 +2,7 @@ package story
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -137,5 +138,54 @@ func TestEndClosesWatches(t *testing.T) {
 	case <-gone:
 	case <-time.After(10 * time.Second):
 		t.Error("the watch is still open")
+	}
+}
+
+func TestAwaitKeepsTheLastAnswerAlone(t *testing.T) {
+	asked := 0
+	s := begin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/x" {
+			asked++
+		}
+		if asked < 3 {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		fmt.Fprint(w, asked)
+	})
+	s.Get("/first")
+	s.Quietly(func() { s.Get("/unheard") })
+	if answer := s.Await("/x", Found); string(answer.Body) != "3" {
+		t.Errorf("the answer is %s", answer.Body)
+	}
+	if len(s.Exchanges) != 2 || s.Exchanges[0].Request != "GET /first" || s.Exchanges[1].Status != http.StatusOK {
+		t.Errorf("%d exchanges are kept", len(s.Exchanges))
+	}
+}
+
+func TestOnlyAPartIsKept(t *testing.T) {
+	s := begin(t, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"groups":[{"name":"a"},{"metadata":{"name":"b"},"z":1,"a":2},7]}`)
+	})
+	for want, path := range map[string][]string{
+		`{"metadata":{"name":"b"},"z":1,"a":2}`: {"groups", "b"}, `2`: {"groups", "b", "a"}, `null`: {"groups", "none", "more"},
+	} {
+		s.Get("/x")
+		s.Only(path...)
+		last := s.Exchanges[len(s.Exchanges)-1]
+		if got := string(last.Bodies[0]); got != want || !strings.Contains(last.Request, path[0]) {
+			t.Errorf("%s: kept %s, want %s", last.Request, got, want)
+		}
+	}
+}
+
+func TestFailuresDoNotNameTheConnection(t *testing.T) {
+	for text, want := range map[string]string{
+		"stream error: stream ID 23; INTERNAL_ERROR; received from peer": "stream error: INTERNAL_ERROR; received from peer",
+		"context deadline exceeded":                                      "no answer in time",
+		"unexpected EOF":                                                 "connection closed",
+	} {
+		if got := failure(errors.New(text)); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
 	}
 }
