@@ -41,13 +41,15 @@ type flags struct {
 	run     *regexp.Regexp
 	all     bool // every story is told and compared whole
 	kubectl string
-	ignore  []string
-	verbose bool
-	lines   int
-	keep    string
-	logs    string
-	servers []string // flags for both servers
-	fuzz    fuzzFlags
+	// published has definitions applied that others have published.
+	published bool
+	ignore    []string
+	verbose   bool
+	lines     int
+	keep      string
+	logs      string
+	servers   []string // flags for both servers
+	fuzz      fuzzFlags
 }
 
 func parse(arguments []string) (flags, error) {
@@ -57,6 +59,7 @@ func parse(arguments []string) (flags, error) {
 	set.StringVar(&f.knarr, "knarr", "", "the knarr to compare; built from the repository if empty")
 	set.BoolVar(&f.self, "self", false, "compare kube-apiserver with a second kube-apiserver, to prove the comparison itself")
 	run := set.String("run", "", "tell only the stories whose name matches this regular expression")
+	set.BoolVar(&f.published, "published", false, "also tell how kubectl applies definitions that others have published in Go modules, which are downloaded")
 	set.StringVar(&f.kubectl, "kubectl", "", "also tell the stories of kubectl, by these releases of k8s.io/kubectl (v0.30.14,..., or built-in for the one within knarr) or all; each is built once")
 	ignore := set.String("ignore", "", "do not compare these members of bodies (managedFields,...)")
 	set.BoolVar(&f.verbose, "v", false, "show known differences too, and the stories that are equal")
@@ -174,12 +177,18 @@ func collect(ctx context.Context, f flags, binaries peer.Binaries, reference com
 	if err != nil {
 		return nil, err
 	}
+	var published []story.Story
+	if f.published {
+		if published, err = stories.Published(ctx, binaries.Knarr, "kubectl"); err != nil {
+			return nil, err
+		}
+	}
 	kubectl, err := kubectlStories(ctx, f, binaries.Knarr)
 	if err != nil {
 		return nil, err
 	}
 	var told []story.Story
-	for _, s := range slices.Concat(stories.Features(), kinds, stories.Subresources(resources), fields, bad, kubectl, custom) {
+	for _, s := range slices.Concat(stories.Features(), kinds, stories.Subresources(resources), fields, bad, kubectl, custom, published) {
 		if f.run.MatchString(s.Name) {
 			told = append(told, s)
 		}
