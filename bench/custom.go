@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"time"
 )
@@ -21,21 +20,13 @@ func (w *work) doCustom(r *report) error {
 	if err := w.define(); err != nil {
 		return fmt.Errorf("definition: %w", err)
 	}
-	for _, o := range []struct {
-		cost     *cost
-		name     string
-		n        int
-		inFlight int
-		do       func(context.Context, int) error
-	}{
+	if err := w.operations([]operation{
 		{&r.createWidget, "create custom resource", w.sizes.pods, w.sizes.inFlight, w.createWidget},
 		{&r.patchWidget, "merge-patch custom resource", w.sizes.patches, w.sizes.inFlight, w.patchWidget},
 		{&r.getWidget, "get custom resource", w.sizes.gets, w.sizes.inFlight, w.getWidget},
 		{&r.listWidgets, "list of custom resources", w.sizes.lists, 1, w.listOf(widgets, nil, &r.listWidgets)},
-	} {
-		if err := w.operation(o.cost, o.name, o.n, o.inFlight, o.do); err != nil {
-			return err
-		}
+	}); err != nil {
+		return err
 	}
 	if err := w.checkWidgets(); err != nil {
 		return err
@@ -73,8 +64,7 @@ func (w *work) createWidget(ctx context.Context, i int) error {
 }
 
 func (w *work) patchWidget(ctx context.Context, i int) error {
-	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"example.com/checked":"%d"}}}`, i)
-	return w.client.write(ctx, http.MethodPatch, w.someWidget(i), mergePatch, patch, http.StatusOK)
+	return w.annotate(ctx, w.someWidget(i), i)
 }
 
 func (w *work) getWidget(ctx context.Context, i int) error {
@@ -83,7 +73,7 @@ func (w *work) getWidget(ctx context.Context, i int) error {
 }
 
 func (w *work) someWidget(i int) string {
-	return widgets + "/" + widgetName(rand.New(rand.NewPCG(1, uint64(i))).IntN(w.sizes.pods))
+	return widgets + "/" + widgetName(w.some(i))
 }
 
 // checkWidgets makes sure that a list is whole, and that defaults were set.

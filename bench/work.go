@@ -68,13 +68,7 @@ func (w *work) do(r *report) error {
 	if err := w.checkLists(); err != nil {
 		return err
 	}
-	for _, o := range []struct {
-		cost     *cost
-		name     string
-		n        int
-		inFlight int
-		do       func(context.Context, int) error
-	}{
+	if err := w.operations([]operation{
 		{&r.getPod, "get pod", w.sizes.gets, w.sizes.inFlight, w.getPod},
 		{&r.listJSON, "list, JSON", w.sizes.lists, 1, w.list(nil, &r.listJSON)},
 		{&r.listProtobuf, "list, protobuf", w.sizes.lists, 1, w.list(http.Header{"Accept": {protobuf}}, &r.listProtobuf)},
@@ -82,16 +76,32 @@ func (w *work) do(r *report) error {
 		{&r.listPages, "list, in pages", w.sizes.lists, 1, w.listPages},
 		{&r.patchPod, "merge-patch pod", w.sizes.patches, w.sizes.inFlight, w.patchPod},
 		{&r.createConfig, "create ConfigMap", w.sizes.configs, w.sizes.inFlight, w.createConfig},
-	} {
-		if err := w.operation(o.cost, o.name, o.n, o.inFlight, o.do); err != nil {
-			return err
-		}
+	}); err != nil {
+		return err
 	}
 	if r.event, err = w.fanOut(configs, `{"metadata":{"name":"watched"},"data":{"n":"none"}}`); err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
 	progress(w.name, "watch: %s per event", r.event.cpu)
 	return w.doCustom(r)
+}
+
+// operation is what is done n times, so many at a time.
+type operation struct {
+	cost     *cost
+	name     string
+	n        int
+	inFlight int
+	do       func(context.Context, int) error
+}
+
+func (w *work) operations(all []operation) error {
+	for _, o := range all {
+		if err := w.operation(o.cost, o.name, o.n, o.inFlight, o.do); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *work) operation(result *cost, name string, n, inFlight int, do func(context.Context, int) error) error {
@@ -119,8 +129,13 @@ func (w *work) createPod(ctx context.Context, i int) error {
 }
 
 func (w *work) patchPod(ctx context.Context, i int) error {
+	return w.annotate(ctx, w.somePod(i), i)
+}
+
+// annotate merge-patches an object.
+func (w *work) annotate(ctx context.Context, object string, i int) error {
 	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"example.com/checked":"%d"}}}`, i)
-	return w.client.write(ctx, http.MethodPatch, w.somePod(i), mergePatch, patch, http.StatusOK)
+	return w.client.write(ctx, http.MethodPatch, object, mergePatch, patch, http.StatusOK)
 }
 
 func (w *work) createConfig(ctx context.Context, i int) error {
@@ -135,8 +150,11 @@ func (w *work) getPod(ctx context.Context, i int) error {
 // somePod is the path of a pod that depends on i alone, so that both servers are
 // asked for the same pods in about the same order.
 func (w *work) somePod(i int) string {
-	return pods + "/" + podName(rand.New(rand.NewPCG(1, uint64(i))).IntN(w.sizes.pods))
+	return pods + "/" + podName(w.some(i))
 }
+
+// some is the number of an object that depends on i alone.
+func (w *work) some(i int) int { return rand.New(rand.NewPCG(1, uint64(i))).IntN(w.sizes.pods) }
 
 func (w *work) list(header http.Header, result *cost) func(context.Context, int) error {
 	return w.listOf(pods, header, result)

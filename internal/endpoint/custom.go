@@ -35,27 +35,8 @@ func (q *query) customHandler() (func() error, error) {
 			return nil, apierrors.NewNotFound(q.target.GroupResource(), q.info.Name)
 		}
 	}
-	switch q.info.Verb {
-	case "get":
-		return q.get, nil
-	case "update":
-		return q.update, nil
-	case "patch":
-		return q.patch, nil
-	}
-	if q.target.Subresource == nil {
-		switch q.info.Verb {
-		case "list":
-			return q.list, nil
-		case "watch":
-			return q.watch, nil
-		case "create":
-			return q.create, nil
-		case "delete":
-			return q.delete, nil
-		case "deletecollection":
-			return q.deleteCollection, nil
-		}
+	if handle := q.handlerOf(q.info.Verb); handle != nil {
+		return handle, nil
 	}
 	return nil, apierrors.NewMethodNotSupported(q.target.GroupResource(), q.info.Verb)
 }

@@ -192,25 +192,39 @@ func (q *query) handler() (func() error, error) {
 		}
 		return q.action()
 	}
-	switch v {
-	case "get":
-		return q.get, nil
-	case "list":
-		return q.list, nil
-	case "watch":
-		return q.watch, nil
-	case "create":
-		return q.create, nil
-	case "update":
-		return q.update, nil
-	case "patch":
-		return q.patch, nil
-	case "delete":
-		return q.delete, nil
-	case "deletecollection":
-		return q.deleteCollection, nil
+	if handle := q.handlerOf(v); handle != nil {
+		return handle, nil
 	}
 	return nil, errMethod()
+}
+
+// handlerOf returns what does a verb with objects or, of the verbs that it may
+// have, with a subresource; nil if nothing does.
+func (q *query) handlerOf(v string) func() error {
+	switch v {
+	case "get":
+		return q.get
+	case "update":
+		return q.update
+	case "patch":
+		return q.patch
+	}
+	if q.target.Subresource != nil {
+		return nil
+	}
+	switch v {
+	case "list":
+		return q.list
+	case "watch":
+		return q.watch
+	case "create":
+		return q.create
+	case "delete":
+		return q.delete
+	case "deletecollection":
+		return q.deleteCollection
+	}
+	return nil
 }
 
 // byPath reports whether a watch was asked for in the deprecated way, by a
@@ -234,13 +248,8 @@ func (q *query) subresourceHandler(v string) (func() error, error) {
 	if s.Update == nil && s.View == nil {
 		return q.action()
 	}
-	switch v {
-	case "get":
-		return q.get, nil
-	case "update":
-		return q.update, nil
-	case "patch":
-		return q.patch, nil
+	if handle := q.handlerOf(v); handle != nil {
+		return handle, nil
 	}
 	return nil, errMethod()
 }

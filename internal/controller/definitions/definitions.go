@@ -164,14 +164,9 @@ func (k *Keeper) Run(ctx context.Context) {
 			cancel()
 		}
 	}()
-	for {
-		next, err := k.schedule.Next(ctx)
-		if err != nil {
-			return
-		}
+	k.schedule.Work(ctx, func(ctx context.Context, next item) error {
 		if next.service {
-			k.done(ctx, next, k.syncService(ctx, next.name))
-			continue
+			return k.syncService(ctx, next.name)
 		}
 		prefix, err := k.sync(ctx, next.name)
 		switch cancel := waits[next.name]; {
@@ -190,8 +185,8 @@ func (k *Keeper) Run(ctx context.Context) {
 			cancel()
 			delete(waits, next.name)
 		}
-		k.done(ctx, next, err)
-	}
+		return err
+	}, gaveUp)
 }
 
 // begin has all definitions looked at, those that are gone too.
@@ -209,20 +204,14 @@ func (k *Keeper) begin(all state.Snapshot) {
 	}
 }
 
-// done notes how it went with what was looked at.
-func (k *Keeper) done(ctx context.Context, i item, err error) {
-	switch {
-	case err == nil:
-		k.schedule.Succeeded(i)
-	case ctx.Err() == nil:
-		k.retry(i, err)
+func (k *Keeper) retry(i item, err error) {
+	if !k.schedule.Retry(i) {
+		gaveUp(i, err)
 	}
 }
 
-func (k *Keeper) retry(i item, err error) {
-	if !k.schedule.Retry(i) {
-		klog.ErrorS(err, "What is served by a CustomResourceDefinition could not be brought up to date", "name", i.name)
-	}
+func gaveUp(i item, err error) {
+	klog.ErrorS(err, "What is served by a CustomResourceDefinition could not be brought up to date", "name", i.name)
 }
 
 // sync settles a definition and, if it is to go, takes its objects away. While
