@@ -124,6 +124,15 @@ func TestCaching(t *testing.T) {
 	check(serve(h, "GET", "/openapi/v2", "If-None-Match", etag), 304, never)
 }
 
+// An index that a client got a moment ago may be another by now.
+func TestIndexIsNotCached(t *testing.T) {
+	h := newHandler(catalogue(t, native.Options{}))
+	soon := time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)
+	if response := serve(h, "GET", "/openapi/v3", "If-Modified-Since", soon); response.StatusCode != http.StatusOK || len(body(t, response)) == 0 {
+		t.Errorf("the index is %s", response.Status)
+	}
+}
+
 // Documents of version 3 do not vary by encoding upstream, where none is
 // compressed.
 func TestVary(t *testing.T) {

@@ -90,6 +90,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fail(w, err)
 			return
 		}
+		// It is as of now, which is told to the second: another within the same
+		// second must not be taken for it.
+		r = r.Clone(r.Context())
+		r.Header.Del("If-Modified-Since")
 		http.ServeContent(w, r, "", time.Now(), bytes.NewReader(index))
 	default:
 		lazy, ok := docs.v3[strings.TrimPrefix(r.URL.Path, pathV3+"/")]
