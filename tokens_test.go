@@ -117,6 +117,15 @@ func TestTokenAndItsObjects(t *testing.T) {
 	if knows(t, server, plain) {
 		t.Error("a token of an account that is gone is accepted")
 	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		_, err := core.ServiceAccounts("default").Get(t.Context(), "default", metav1.GetOptions{})
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the account does not come back: %v", err)
+		}
+	}
 	if knows(t, server, newToken(t, server, authenticationv1.TokenRequestSpec{Audiences: []string{"others"}})) {
 		t.Error("a token for others is accepted")
 	}
