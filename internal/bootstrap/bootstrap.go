@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/util/retry"
@@ -99,6 +100,7 @@ type run struct {
 	catalogue *kind.Catalogue
 	options   Options
 	writes    chan func() error
+	made      atomic.Int64 // how many objects were created and updated
 }
 
 // do has a writer write one object, again for as long as others write it at
@@ -116,7 +118,7 @@ func (r *run) do(what string, write func(ctx context.Context) error) {
 // served returns the objects of a kind, or false if it is not served.
 func served[P versioned](r *run, gvr schema.GroupVersionResource) (objects[P], bool) {
 	version := r.catalogue.Lookup(gvr)
-	return objects[P]{verbs: r.verbs, version: version}, version != nil
+	return objects[P]{verbs: r.verbs, version: version, made: &r.made}, version != nil
 }
 
 // ensure makes an object if there is none of its name.

@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/util/retry"
@@ -26,7 +27,7 @@ const keepInterval = 10 * time.Second
 // It returns when ctx ends. clock tells the time.
 func KeepKubernetes(ctx context.Context, verbs *verb.Verbs, catalogue *kind.Catalogue, o Options, clock clock.Clock) {
 	r := &run{ctx: ctx, verbs: verbs, catalogue: catalogue, options: o}
-	k := keeper{state: verbs.State, clock: clock, all: r.standing(), schedule: controller.NewSchedule[int](clock)}
+	k := keeper{state: verbs.State, clock: clock, all: r.standing(), writes: &r.made, schedule: controller.NewSchedule[int](clock)}
 	k.written = make([]time.Time, len(k.all))
 	k.run(ctx)
 }
@@ -35,6 +36,7 @@ type keeper struct {
 	state    *state.State
 	clock    clock.Clock
 	all      []standing
+	writes   *atomic.Int64             // how many writes that made
 	schedule *controller.Schedule[int] // of all, by index
 	written  []time.Time               // when each was put right last
 }
@@ -72,18 +74,13 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
-// keep puts one thing right, and notes when it had to.
+// keep puts one thing right, and notes when it had to. What becomes of its
+// objects meanwhile says nothing of that: it may be another's doing.
 func (k *keeper) keep(ctx context.Context, i int) error {
-	s := &k.all[i]
-	var before []*object.Object
-	for _, key := range s.keys {
-		before = append(before, k.state.Get(key))
-	}
-	err := retry.RetryOnConflict(retry.DefaultRetry, func() error { return s.write(ctx) })
-	for j, key := range s.keys {
-		if k.state.Get(key) != before[j] {
-			k.written[i] = k.clock.Now()
-		}
+	now, before := k.clock.Now(), k.writes.Load()
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error { return k.all[i].write(ctx) })
+	if k.writes.Load() != before {
+		k.written[i] = now
 	}
 	return err
 }

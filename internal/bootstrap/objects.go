@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,6 +40,7 @@ type objects[P versioned] struct {
 	version *kind.Version
 	// namespace of the objects; empty for those of cluster scope.
 	namespace string
+	made      *atomic.Int64 // counts what is created and updated
 }
 
 // in returns the objects in a namespace.
@@ -120,7 +122,9 @@ func (o objects[P]) Create(ctx context.Context, obj P, opts metav1.CreateOptions
 		opts.FieldManager = fieldManager
 	}
 	t := o.target("")
-	_, err = o.verbs.Create(t.Context(ctx, "create", apiserver), t, hub, &opts)
+	if _, err = o.verbs.Create(t.Context(ctx, "create", apiserver), t, hub, &opts); err == nil {
+		o.made.Add(1)
+	}
 	return obj, err
 }
 
@@ -156,7 +160,9 @@ func (o objects[P]) update(ctx context.Context, t verb.Target, obj P, opts metav
 	if opts.FieldManager == "" {
 		opts.FieldManager = fieldManager
 	}
-	_, err = o.verbs.Update(t.Context(ctx, "update", apiserver), t, hub, &opts)
+	if _, err = o.verbs.Update(t.Context(ctx, "update", apiserver), t, hub, &opts); err == nil {
+		o.made.Add(1)
+	}
 	return obj, err
 }
 
