@@ -2,6 +2,7 @@ package knarr
 
 import (
 	"context"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -29,4 +30,25 @@ func (s *Server) keepDefinitions(ctx, background context.Context, verbs *verb.Ve
 	verbs.Committed = map[schema.GroupResource]func(context.Context, *object.Object){definitions.Resource: keeper.Committed}
 	keeper.Start(ctx, verbs)
 	s.background.Go(func() { keeper.Run(background) })
+	s.background.Go(func() {
+		every(background, unusedInterval, keeper.DropUnused)
+	})
+}
+
+// unusedInterval is how often what is large and was not used since the last time
+// is dropped.
+const unusedInterval = 5 * time.Minute
+
+// every does something at intervals until ctx ends.
+func every(ctx context.Context, interval time.Duration, do func()) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			do()
+		case <-ctx.Done():
+			return
+		}
+	}
 }

@@ -9,17 +9,22 @@ import (
 )
 
 // managersOf are the managers of fields of what is defined: by resource and by
-// the name of a subresource, each made on first use.
+// the name of a subresource, each made when it is used.
 type managersOf struct {
-	mu  sync.Mutex // guards all
-	all map[*kind.Resource]map[string]ownership.Manager
+	mu  sync.Mutex // guards all and what is in it
+	all map[*kind.Resource]map[string]*managerOf
+}
+
+type managerOf struct {
+	ownership.Manager
+	used bool // after the last call of dropUnused
 }
 
 // get returns the manager of a part of a resource, and makes it if there is
 // none. That of what is no longer served is for the request that began before.
 func (m *managersOf) get(r *kind.Resource, part string, create func() ownership.Manager) ownership.Manager {
 	m.mu.Lock()
-	found := m.all[r][part]
+	found := m.find(r, part)
 	m.mu.Unlock()
 	if found != nil {
 		return found
@@ -27,7 +32,7 @@ func (m *managersOf) get(r *kind.Resource, part string, create func() ownership.
 	created := create() // takes some time; of two that come here, one is kept
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if found := m.all[r][part]; found != nil {
+	if found := m.find(r, part); found != nil {
 		return found
 	}
 	select {
@@ -36,13 +41,40 @@ func (m *managersOf) get(r *kind.Resource, part string, create func() ownership.
 	default:
 	}
 	if m.all == nil {
-		m.all = map[*kind.Resource]map[string]ownership.Manager{}
+		m.all = map[*kind.Resource]map[string]*managerOf{}
 	}
 	if m.all[r] == nil {
-		m.all[r] = map[string]ownership.Manager{}
+		m.all[r] = map[string]*managerOf{}
 	}
-	m.all[r][part] = created
+	m.all[r][part] = &managerOf{created, true}
 	return created
+}
+
+// find returns a manager that there is, or nil. m.mu is held.
+func (m *managersOf) find(r *kind.Resource, part string) ownership.Manager {
+	found := m.all[r][part]
+	if found == nil {
+		return nil
+	}
+	found.used = true
+	return found.Manager
+}
+
+// dropUnused forgets the managers that were not used since the last call.
+func (m *managersOf) dropUnused() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for r, parts := range m.all {
+		for part, found := range parts {
+			if !found.used {
+				delete(parts, part)
+			}
+			found.used = false
+		}
+		if len(parts) == 0 {
+			delete(m.all, r)
+		}
+	}
 }
 
 // drop forgets the managers of a resource whose Gone is closed.
@@ -65,4 +97,15 @@ func (k *Keeper) Ownership(v *kind.Version, sub *kind.Subresource) ownership.Man
 	return k.owned.get(v.Resource, part, func() ownership.Manager {
 		return k.managers.NewCustom(ownership.Custom(made.Owned(sub)))
 	})
+}
+
+// DropUnused drops what is large and was not used since the last call: what the
+// rules of custom resources are compiled to. It is made anew when it is used.
+func (k *Keeper) DropUnused() {
+	k.owned.dropUnused()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, d := range k.byName {
+		custom.DropUnused(d.kinds)
+	}
 }

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
@@ -82,6 +81,22 @@ func Of(r *kind.Resource) (Kind, bool) {
 	return Kind{r, s.definition}, true
 }
 
+// DropUnused drops what takes much memory and was not used since the last call:
+// schemas, validators and CEL programs. They are made anew when they are used.
+// kinds are all of one definition. It is safe for concurrent use, and does not
+// wait.
+func DropUnused(kinds []Kind) {
+	for i, k := range kinds {
+		if i == 0 {
+			k.definition.all.dropUnused()
+			k.definition.types.dropUnused()
+		}
+		if r, ok := k.Create.(*rules); ok {
+			r.full.dropUnused()
+		}
+	}
+}
+
 // definition is what the versions of one definition share.
 type definition struct {
 	*schemas
@@ -95,7 +110,7 @@ type definition struct {
 	answers   *runtime.Scheme
 	stored    string
 	// types are the schemas by which owners of fields are told apart.
-	types func() types
+	types *lazy[types]
 }
 
 var (
@@ -112,7 +127,7 @@ func (m *Maker) Kinds(crd *apiextensionsv1.CustomResourceDefinition) ([]Kind, er
 	if err != nil || len(kinds) == 0 {
 		return nil, err
 	}
-	_, err = kinds[0].definition.load()
+	_, err = kinds[0].definition.all.get()
 	return kinds, err
 }
 
@@ -137,7 +152,7 @@ func (m *Maker) Outlined(crd *apiextensionsv1.CustomResourceDefinition, whole fu
 		schemas: schemas, crd: crd, whole: whole, converter: sameVersion{safe, schemas.kind}, answers: m.answers, stored: stored,
 		scheme: runtime.NewScheme(),
 	}
-	d.types = sync.OnceValue(d.buildTypes)
+	d.types = newLazy(d.buildTypes)
 	for i := range crd.Spec.Versions {
 		d.scheme.AddKnownTypeWithName(d.gvk(crd.Spec.Versions[i].Name), &unstructured.Unstructured{})
 	}

@@ -31,11 +31,11 @@ type Owned struct {
 }
 
 // Owned tells what is owned in the kind's objects or, if sub is not nil, in what
-// it has under that subresource. The first call for a definition makes its
-// schemas.
+// it has under that subresource. It may have to make the schemas.
 func (k Kind) Owned(sub *kind.Subresource) Owned {
+	types, _ := k.definition.types.get() // nil without
 	o := Owned{
-		GVK: k.Versions[0].GVK(), Hub: k.Hub, Types: k.definition.types(),
+		GVK: k.Versions[0].GVK(), Hub: k.Hub, Types: types,
 		Convertor: k.Convertor, Defaulter: k.Defaulter, Creater: k.Creater, ResetFields: k.ResetFields,
 	}
 	if sub != nil {
@@ -48,25 +48,25 @@ func (k Kind) Owned(sub *kind.Subresource) Owned {
 // publish the definition, which has types be deduced.
 type types = map[schema.GroupVersionKind]typed.ParseableType
 
-func (d *definition) buildTypes() types {
+func (d *definition) buildTypes() (types, error) {
 	crd, err := d.whole()
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	published := make([]*spec3.OpenAPI, len(crd.Spec.Versions))
 	for i := range crd.Spec.Versions {
 		if published[i], err = builder.BuildOpenAPIV3(crd, crd.Spec.Versions[i].Name, builder.Options{}); err != nil {
-			return nil
+			return nil, err
 		}
 	}
 	merged, err := builder.MergeSpecsV3(published...)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	models := merged.Components.Schemas
 	converted, err := schemaconv.ToSchemaFromOpenAPI(models, d.preserve)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	parser := &typed.Parser{Schema: smdschema.Schema{Types: converted.Types}}
 	result := types{}
@@ -77,7 +77,7 @@ func (d *definition) buildTypes() types {
 			}
 		}
 	}
-	return result
+	return result, nil
 }
 
 // kindsOf returns the kinds that a published schema says it is of.

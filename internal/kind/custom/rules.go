@@ -2,7 +2,6 @@ package custom
 
 import (
 	"context"
-	"sync"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -32,7 +31,7 @@ type strategy interface {
 // asked of a strategy that has none of them.
 type rules struct {
 	light
-	full func() (full, error)
+	full *lazy[full]
 }
 
 // light is a strategy without a schema. It knows all but Validate.
@@ -59,7 +58,7 @@ func newRules(d *definition, v *apiextensionsv1.CustomResourceDefinitionVersion)
 	none, _, _ := validation.NewSchemaValidator(nil)
 	return &rules{
 		light: customresource.NewStrategy(typer, d.namespaced(), gvk, none, nil, nil, status, scale, v.SelectableFields),
-		full: sync.OnceValues(func() (full, error) {
+		full: newLazy(func() (full, error) {
 			structural, err := d.of(v.Name)
 			if err != nil {
 				return full{}, err
@@ -104,7 +103,7 @@ func (r *rules) attributes(obj runtime.Object) (object.Attributes, error) {
 }
 
 func (r *rules) Validate(ctx context.Context, obj runtime.Object) field.ErrorList {
-	f, err := r.full()
+	f, err := r.full.get()
 	if err != nil {
 		return field.ErrorList{field.InternalError(nil, err)}
 	}
@@ -112,7 +111,7 @@ func (r *rules) Validate(ctx context.Context, obj runtime.Object) field.ErrorLis
 }
 
 func (r *rules) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
-	f, err := r.full()
+	f, err := r.full.get()
 	if err != nil {
 		return field.ErrorList{field.InternalError(nil, err)}
 	}
@@ -123,13 +122,13 @@ func (r *rules) ValidateUpdate(ctx context.Context, obj, old runtime.Object) fie
 type statusRules struct{ *rules }
 
 func (r *statusRules) PrepareForUpdate(ctx context.Context, obj, old runtime.Object) {
-	if f, err := r.full(); err == nil { // else validation tells
+	if f, err := r.full.get(); err == nil { // else validation tells
 		f.status.PrepareForUpdate(ctx, obj, old)
 	}
 }
 
 func (r *statusRules) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
-	f, err := r.full()
+	f, err := r.full.get()
 	if err != nil {
 		return field.ErrorList{field.InternalError(nil, err)}
 	}

@@ -2,7 +2,6 @@ package custom
 
 import (
 	"fmt"
-	"sync"
 
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
@@ -16,11 +15,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// schemas are the structural schemas of a definition, made on first use.
+// schemas are the structural schemas of a definition.
 type schemas struct {
 	kind schema.GroupKind
-	// load returns them by version; nil where there is none.
-	load func() (map[string]*structuralschema.Structural, error)
+	// all are by version; nil where there is none.
+	all *lazy[map[string]*structuralschema.Structural]
 	// preserve keeps all fields, as definitions could say before they had to be
 	// structural.
 	preserve bool
@@ -31,7 +30,7 @@ func newSchemas(crd *apiextensionsv1.CustomResourceDefinition, whole func() (*ap
 		kind:     schema.GroupKind{Group: crd.Spec.Group, Kind: crd.Status.AcceptedNames.Kind},
 		preserve: crd.Spec.PreserveUnknownFields,
 	}
-	s.load = sync.OnceValues(func() (map[string]*structuralschema.Structural, error) {
+	s.all = newLazy(func() (map[string]*structuralschema.Structural, error) {
 		crd, err := whole()
 		if err != nil {
 			return nil, err
@@ -43,7 +42,7 @@ func newSchemas(crd *apiextensionsv1.CustomResourceDefinition, whole func() (*ap
 
 // of returns the schema of a version; nil if there is none.
 func (s *schemas) of(version string) (*structuralschema.Structural, error) {
-	all, err := s.load()
+	all, err := s.all.get()
 	return all[version], err
 }
 
