@@ -53,10 +53,18 @@ func (c *client) send(ctx context.Context, method, uri, contentType string, head
 	if response.StatusCode != want {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 500))
 		response.Body.Close()
-		return nil, fmt.Errorf("%s %s: %s: %s", method, uri, response.Status, text)
+		return nil, &refusal{response.StatusCode, fmt.Sprintf("%s %s: %s: %s", method, uri, response.Status, text)}
 	}
 	return response, nil
 }
+
+// A refusal is an answer with another status code than was wanted.
+type refusal struct {
+	code int
+	text string
+}
+
+func (r *refusal) Error() string { return r.text }
 
 // write sends a body and drops the answer.
 func (c *client) write(ctx context.Context, method, uri, contentType string, body []byte, want int) error {

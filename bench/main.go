@@ -54,6 +54,10 @@ type flags struct {
 	results string
 	quick   bool
 	sizes   sizes
+	// definitions, if not zero, has many definitions measured instead, and
+	// definitionsUnused is how long nothing is done with them at the end.
+	definitions       int
+	definitionsUnused time.Duration
 }
 
 func parse(arguments []string) (flags, error) {
@@ -64,6 +68,8 @@ func parse(arguments []string) (flags, error) {
 	set.StringVar(&f.knarr, "knarr", "", "the knarr to measure; built from the repository if empty")
 	set.StringVar(&f.results, "results", "", "also write the report into this file")
 	set.BoolVar(&f.quick, "quick", false, "do a tenth of the work; the figures are for development only")
+	set.IntVar(&f.definitions, "definitions", 0, "measure what so many CustomResourceDefinitions cost, and nothing else; -only says which server if not knarr")
+	set.DurationVar(&f.definitionsUnused, "unused", 0, "with -definitions, read memory once more after so long without a request")
 	n := full
 	set.IntVar(&n.pods, "pods", full.pods, "how many pods to create and list")
 	set.IntVar(&n.watchers, "watchers", full.watchers, "how many watchers to fan out to")
@@ -95,11 +101,11 @@ func run(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return err
 	}
+	if f.definitions > 0 {
+		return runMany(ctx, f, binaries, "go run . "+strings.Join(arguments, " "))
+	}
 	var reports [2]*report
-	for i, candidate := range []struct {
-		name  string
-		start peer.Starter
-	}{{"kube-apiserver", peer.StartKubeAPIServer}, {"knarr", peer.StartKnarr}} {
+	for i, candidate := range candidates() {
 		if f.only != "" && f.only != candidate.name {
 			continue
 		}
@@ -108,6 +114,33 @@ func run(ctx context.Context, arguments []string) error {
 		}
 	}
 	text := render(reports[0], reports[1], f.sizes, "go run . "+strings.Join(arguments, " "))
+	fmt.Print(text)
+	if f.results != "" {
+		return os.WriteFile(f.results, []byte(text), 0o644)
+	}
+	return nil
+}
+
+type candidate struct {
+	name  string
+	start peer.Starter
+}
+
+func candidates() []candidate {
+	return []candidate{{"kube-apiserver", peer.StartKubeAPIServer}, {"knarr", peer.StartKnarr}}
+}
+
+// runMany measures one server with many definitions.
+func runMany(ctx context.Context, f flags, b peer.Binaries, command string) error {
+	c := candidates()[1]
+	if f.only == "kube-apiserver" {
+		c = candidates()[0]
+	}
+	r, err := many(ctx, f, b, c.start, c.name)
+	if err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", c.name, err), ctx.Err())
+	}
+	text := r.render(command)
 	fmt.Print(text)
 	if f.results != "" {
 		return os.WriteFile(f.results, []byte(text), 0o644)
