@@ -94,6 +94,9 @@ func DropUnused(kinds []Kind) {
 		if r, ok := k.Create.(*rules); ok {
 			r.full.dropUnused()
 		}
+		if v, ok := k.Versions[0].JSON.(*verbatim); ok {
+			v.shape.dropUnused()
+		}
 	}
 }
 
@@ -229,6 +232,7 @@ func (d *definition) resource(v *apiextensionsv1.CustomResourceDefinitionVersion
 	}
 	served := &kind.Version{Resource: r, Name: v.Name, Deprecated: deprecation(&d.crd.Spec, v)}
 	served.SetForms()
+	served.JSON = newVerbatim(d, gvk, served.JSON)
 	r.Versions = []*kind.Version{served}
 	return r
 }
