@@ -2,6 +2,7 @@ package knarr
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -31,13 +32,21 @@ func (s *Server) keepDefinitions(ctx, background context.Context, verbs *verb.Ve
 	keeper.Start(ctx, verbs)
 	s.background.Go(func() { keeper.Run(background) })
 	s.background.Go(func() {
-		every(background, unusedInterval, keeper.DropUnused)
+		every(background, unusedInterval, func() {
+			if keeper.DropUnused() >= manyDropped {
+				debug.FreeOSMemory() // which else is kept for a heap as large as it was
+			}
+		})
 	})
 }
 
 // unusedInterval is how often what is large and was not used since the last time
 // is dropped.
 const unusedInterval = 5 * time.Minute
+
+// manyDropped is how many definitions it takes, of some hundred kilobytes each,
+// for the memory to be given back at once.
+const manyDropped = 50
 
 // every does something at intervals until ctx ends.
 func every(ctx context.Context, interval time.Duration, do func()) {

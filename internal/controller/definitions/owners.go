@@ -100,12 +100,16 @@ func (k *Keeper) Ownership(v *kind.Version, sub *kind.Subresource) ownership.Man
 }
 
 // DropUnused drops what is large and was not used since the last call: what the
-// rules of custom resources are compiled to. It is made anew when it is used.
-func (k *Keeper) DropUnused() {
+// rules of custom resources are compiled to. It is made anew when it is used. It
+// returns of how many definitions something was dropped.
+func (k *Keeper) DropUnused() (dropped int) {
 	k.owned.dropUnused()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, d := range k.byName {
-		custom.DropUnused(d.kinds)
+		if custom.DropUnused(d.kinds) {
+			dropped++
+		}
 	}
+	return dropped
 }

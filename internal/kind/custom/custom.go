@@ -83,21 +83,22 @@ func Of(r *kind.Resource) (Kind, bool) {
 
 // DropUnused drops what takes much memory and was not used since the last call:
 // schemas, validators and CEL programs. They are made anew when they are used.
-// kinds are all of one definition. It is safe for concurrent use, and does not
-// wait.
-func DropUnused(kinds []Kind) {
+// kinds are all of one definition. It returns whether it dropped something, is
+// safe for concurrent use, and does not wait.
+func DropUnused(kinds []Kind) (dropped bool) {
 	for i, k := range kinds {
 		if i == 0 {
-			k.definition.all.dropUnused()
-			k.definition.types.dropUnused()
+			schemas, types := k.definition.all.dropUnused(), k.definition.types.dropUnused()
+			dropped = schemas || types
 		}
 		if r, ok := k.Create.(*rules); ok {
-			r.full.dropUnused()
+			dropped = r.full.dropUnused() || dropped
 		}
 		if v, ok := k.Versions[0].JSON.(*verbatim); ok {
-			v.shape.dropUnused()
+			dropped = v.shape.dropUnused() || dropped
 		}
 	}
+	return dropped
 }
 
 // definition is what the versions of one definition share.

@@ -49,9 +49,8 @@ func (l *lazy[T]) fill() *made[T] {
 	return m
 }
 
-// dropUnused forgets it if it was not used since the last call.
-func (l *lazy[T]) dropUnused() {
-	if !l.used.Swap(false) {
-		l.made.Store(nil)
-	}
+// dropUnused forgets it if it was not used since the last call, and reports
+// whether there was something to forget.
+func (l *lazy[T]) dropUnused() bool {
+	return !l.used.Swap(false) && l.made.Swap(nil) != nil
 }

@@ -13,7 +13,9 @@ func TestLazy(t *testing.T) {
 		n++
 		return n, nil
 	})
-	l.dropUnused()
+	if l.dropUnused() {
+		t.Error("dropped, though it was not made yet")
+	}
 	for _, c := range []struct {
 		what string
 		drop int

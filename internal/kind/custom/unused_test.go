@@ -53,13 +53,17 @@ func TestDropUnused(t *testing.T) {
 	}
 	use("one")
 	once := read
-	custom.DropUnused(kinds)
+	if custom.DropUnused(kinds) {
+		t.Error("something was dropped that was in use")
+	}
 	use("two")
 	if read != once {
 		t.Errorf("the definition was read %d times more, though it was in use", read-once)
 	}
 	custom.DropUnused(kinds)
-	custom.DropUnused(kinds)
+	if !custom.DropUnused(kinds) || custom.DropUnused(kinds) {
+		t.Error("not dropped, or more than once")
+	}
 	use("three")
 	if read != 2*once {
 		t.Errorf("the definition was read %d times, want %d: as often as at first", read-once, once)
