@@ -23,7 +23,7 @@ func Custom() ([]story.Story, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(definitionLife(), definitionVersions(), definitionNames(), definitionEnds(), bad,
+	return slices.Concat(definitionLife(), definitionVersions(), definitionNames(), definitionPlaces(), definitionEnds(), bad,
 		customObjects(), customBodies(), customReads(), customWatches(), customSubresources(), customColumns(), customFields(),
 		customSchemas(), customDefaults(), customRules(), customRatchets(), customStrict(), customApplies(), customDiscovery()), nil
 }
