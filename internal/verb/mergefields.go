@@ -1,12 +1,23 @@
 package verb
 
 import (
+	"context"
 	"reflect"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 )
+
+// mergeShort is mergePatch without taking all of the object apart; nil where that
+// cannot be done. patch is the decoded patch.
+func (p *patching) mergeShort(ctx context.Context, current runtime.Object, patch map[string]any) runtime.Object {
+	if custom, ok := current.(*unstructured.Unstructured); ok {
+		return p.mergeMembers(ctx, custom, patch)
+	}
+	return p.mergeFields(current, patch)
+}
 
 // mergeFields is mergePatch for a patch that changes fields of a native object
 // which its type knows, such as its metadata: these alone are encoded, merged

@@ -134,7 +134,7 @@ func (p *patching) mergePatch(ctx context.Context, current runtime.Object) (runt
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", err))
 		}
 		if len(strict) == 0 {
-			if obj := p.mergeFields(current, patch); obj != nil {
+			if obj := p.mergeShort(ctx, current, patch); obj != nil {
 				return obj, nil
 			}
 		}
