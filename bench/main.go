@@ -68,7 +68,7 @@ func parse(arguments []string) (flags, error) {
 	set.StringVar(&f.knarr, "knarr", "", "the knarr to measure; built from the repository if empty")
 	set.StringVar(&f.results, "results", "", "also write the report into this file")
 	set.BoolVar(&f.quick, "quick", false, "do a tenth of the work; the figures are for development only")
-	set.IntVar(&f.definitions, "definitions", 0, "measure what so many CustomResourceDefinitions cost, and nothing else; -only says which server if not knarr")
+	set.IntVar(&f.definitions, "definitions", 0, "measure what so many CustomResourceDefinitions cost (see DEFINITIONS.md), and nothing else; -only says which server if not knarr")
 	set.DurationVar(&f.definitionsUnused, "unused", 0, "with -definitions, read memory once more after so long without a request")
 	n := full
 	set.IntVar(&n.pods, "pods", full.pods, "how many pods to create and list")
