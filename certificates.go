@@ -3,6 +3,9 @@ package knarr
 import (
 	"crypto/x509"
 	"net"
+	"slices"
+
+	"k8s.io/client-go/util/cert"
 
 	"github.com/knarr-io/knarr/internal/pki"
 	"github.com/knarr-io/knarr/internal/serviceaccount"
@@ -16,6 +19,7 @@ type certificates struct {
 	// trust is what clients verify the server with, clientCAs what it
 	// verifies them with; both PEM.
 	trust, clientCAs []byte
+	proxies          *frontProxies
 	// issuer issues tokens to service accounts.
 	issuer *serviceaccount.Issuer
 }
@@ -47,7 +51,15 @@ func loadCertificates(o *Options, service net.IP) (*certificates, error) {
 		if others, err = pki.ReadCertificates(o.ClientCAFile); err != nil {
 			return nil, err
 		}
+		more, err := cert.EncodeCertificates(others...)
+		if err != nil {
+			return nil, err
+		}
+		c.clientCAs = slices.Concat(c.clientCAs, more)
 	}
 	c.clients = c.bundle.CA.Pool(others...)
+	if c.proxies, err = loadFrontProxies(o); err != nil {
+		return nil, err
+	}
 	return c, nil
 }

@@ -56,6 +56,25 @@ type Options struct {
 	TLSCertFile, TLSPrivateKeyFile string
 	// ClientCAFile names further authorities of client certificates.
 	ClientCAFile string
+	// ProxyClientCertFile and ProxyClientKeyFile are what the server shows those
+	// that it passes requests on to, and RequestHeaderClientCAFile are the
+	// authorities of front proxies, which tell servers who asks. If none of
+	// them is given, both are made and kept with the other certificates, as
+	// kubeadm does; if one is, nothing is.
+	ProxyClientCertFile, ProxyClientKeyFile, RequestHeaderClientCAFile string
+	// RequestHeaderAllowedNames are the common names that front proxies may
+	// have, and the others the headers in which they tell who asks: of the
+	// user's name, uid and groups, and what those of the rest begin with.
+	// Where the authorities are made, the default is kubeadm's:
+	// front-proxy-client, X-Remote-User, none, X-Remote-Group, X-Remote-Extra-.
+	RequestHeaderAllowedNames, RequestHeaderUsernameHeaders, RequestHeaderUIDHeaders []string
+	RequestHeaderGroupHeaders, RequestHeaderExtraHeadersPrefix                       []string
+	// EnableAggregatorRouting has requests passed on to the endpoints of
+	// Services instead of their addresses.
+	EnableAggregatorRouting bool
+	// AggregatorRejectForwardingRedirect refuses answers of other servers that
+	// would send the client elsewhere; nil means true.
+	AggregatorRejectForwardingRedirect *bool
 	// TokenAuthFile is a file of static bearer tokens.
 	TokenAuthFile string
 

@@ -62,7 +62,8 @@ type Server struct {
 	health   *health.Handler
 	state    *state.State
 	// authorizer decides who may do what.
-	authorizer authorizer.Authorizer
+	authorizer  authorizer.Authorizer
+	aggregation *aggregation
 
 	requests *gate
 	stopping chan struct{} // closed when watches are to end
@@ -83,6 +84,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	if err := process.Set(process.Settings{FeatureGates: o.FeatureGates, AllowPrivileged: *o.AllowPrivileged}); err != nil {
+		return nil, err
+	}
+	if err := o.checkFrontProxies(); err != nil {
 		return nil, err
 	}
 	s := &Server{options: o, requests: newGate(), stopping: make(chan struct{}), served: make(chan struct{})}
@@ -166,6 +170,9 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	rules.catalogue = catalogue
+	if s.aggregation, err = s.newAggregation(catalogue, certs.proxies); err != nil {
+		return err
+	}
 	keeper, err := newDefinitions(catalogue)
 	if err != nil {
 		return err
@@ -240,6 +247,7 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 		BindAddress:           s.options.BindAddress,
 		Port:                  s.port(),
 		ClientCA:              certs.clientCAs,
+		FrontProxies:          certs.proxies.told,
 	}
 	if err := bootstrap.Run(ctx, own, catalogue, first); err != nil {
 		return nil, fmt.Errorf("preparing the first objects: %w", err)
@@ -260,7 +268,9 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 	s.keepDefinitions(ctx, background, verbs, keeper)
 	s.background.Go(func() { content.Run(background, verbs) })
 	s.background.Go(func() { bootstrap.KeepFlowControl(background, verbs, catalogue, clock.RealClock{}) })
+	s.background.Go(func() { bootstrap.KeepTrust(background, verbs, catalogue, first, clock.RealClock{}) })
 	s.keepServices(background, verbs, catalogue, allocator, first)
+	s.keepAggregation(background, verbs, catalogue)
 	return verbs, nil
 }
 
@@ -276,7 +286,7 @@ func family(p netip.Prefix) corev1.IPFamily {
 func (s *Server) handler(current func() *kind.Catalogue, verbs *verb.Verbs, certs *certificates, ips netip.Prefix) (http.Handler, error) {
 	issuer, objects := certs.issuer, tokenObjects(verbs, current)
 	who, err := authn.New(authn.Options{
-		ClientCAs: certs.clients, TokenFile: s.options.TokenAuthFile, Anonymous: true,
+		ClientCAs: certs.clients, FrontProxies: certs.proxies.believed, TokenFile: s.options.TokenAuthFile, Anonymous: true,
 		ServiceAccounts: &authn.ServiceAccounts{Issuers: issuer.Issuers, Keys: issuer.PublicKeys, Objects: objects, Secrets: objects},
 		APIAudiences:    issuer.Audiences(),
 	})
@@ -287,16 +297,16 @@ func (s *Server) handler(current func() *kind.Catalogue, verbs *verb.Verbs, cert
 		Name: "etcd", On: health.All, Check: func(*http.Request) error { return s.state.Err() },
 	})
 	documents := issuerDocuments(issuer, s.address())
-	description := openapi.New(openapi.Options{Catalogue: current, Version: version.Info(), Issuer: documents != nil})
-	about := discovery.New(discovery.Options{
-		Catalogue: current, Version: version.Info(),
-		Paths:     func() []string { return append(s.health.Paths(), description.Paths()...) },
-		Addresses: s.addresses(ips),
-		Issuer:    documents,
-	})
+	describe := openapi.Options{Catalogue: current, Version: version.Info(), Issuer: documents != nil}
+	tell := discovery.Options{Catalogue: current, Version: version.Info(), Addresses: s.addresses(ips), Issuer: documents}
+	s.aggregation.tellElsewhere(&tell, &describe)
+	description := openapi.New(describe)
+	tell.Paths = func() []string { return append(s.health.Paths(), description.Paths()...) }
+	about := discovery.New(tell)
 	return endpoint.New(endpoint.Options{
 		Verbs: verbs, Catalogue: current,
 		Authenticator: who, Authorizer: verbs.Authorizer, APIAudiences: issuer.Audiences(),
+		Elsewhere:           s.elsewhere(),
 		Others:              []endpoint.Mux{s.health, about, description},
 		RequestTimeout:      s.options.RequestTimeout,
 		MinRequestTimeout:   s.options.MinRequestTimeout,
@@ -422,6 +432,9 @@ func (s *Server) abandon() error {
 	if s.cancel != nil {
 		s.cancel()
 		s.background.Wait()
+	}
+	if s.aggregation != nil {
+		s.aggregation.connector.Close()
 	}
 	if s.state != nil {
 		return s.state.Stop()

@@ -41,6 +41,8 @@ type Options struct {
 	Port int
 	// ClientCA is the authorities, PEM, that verify clients; empty for none.
 	ClientCA []byte
+	// FrontProxies are those that may tell this server and others who asks.
+	FrontProxies FrontProxies
 }
 
 // Run makes the objects of the resources that catalogue has. They are written
@@ -54,7 +56,7 @@ func Run(ctx context.Context, verbs *verb.Verbs, catalogue *kind.Catalogue, o Op
 		r.clusterRoles, r.clusterRoleBindings, r.roles, r.roleBindings,
 		r.foundFlowSchemas, r.priorityLevels, r.apiServices,
 		r.systemNamespaces, r.kubernetesObjects,
-		r.clientAuthorities, r.legacyTokenTracking, r.priorityClasses,
+		r.authenticationTrust, r.legacyTokenTracking, r.priorityClasses,
 	)
 }
 

@@ -1,18 +1,13 @@
 package bootstrap
 
 import (
-	"bytes"
 	"context"
-	"crypto/x509"
-	"encoding/pem"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/cert"
 	scheduling "k8s.io/kubernetes/pkg/apis/scheduling/v1"
 )
 
@@ -73,73 +68,6 @@ func (r *run) legacyTokenTracking() error {
 		return err
 	})
 	return nil
-}
-
-// clientAuthorities tells extension API servers whom this server trusts to
-// sign clients' certificates. Those of other servers stay until they expire.
-func (r *run) clientAuthorities() error {
-	const name, key = "extension-apiserver-authentication", "client-ca-file"
-	configMaps, ok := r.systemConfigMaps()
-	if !ok || len(r.options.ClientCA) == 0 {
-		return nil
-	}
-	r.do("config map "+name, func(ctx context.Context) error {
-		existing, err := configMaps.Get(ctx, name, metav1.GetOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return err
-		}
-		if err != nil {
-			existing = nil
-		}
-		var before string
-		if existing != nil {
-			before = existing.Data[key]
-		}
-		bundle, err := mergeBundles([]byte(before), r.options.ClientCA)
-		switch {
-		case err != nil:
-			return err
-		case existing == nil:
-			return configMaps.Ensure(ctx, &corev1.ConfigMap{
-				ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: name},
-				Data:       map[string]string{key: bundle},
-			})
-		case bundle == before:
-			return nil
-		}
-		existing.Data = withEntry(existing.Data, key, bundle)
-		_, err = configMaps.Update(ctx, existing, metav1.UpdateOptions{})
-		return err
-	})
-	return nil
-}
-
-// mergeBundles returns the certificates of all bundles, PEM, each once and
-// without those that have expired. Empty bundles hold none.
-func mergeBundles(bundles ...[]byte) (string, error) {
-	const slack = 5 * time.Minute // upstream's, for clocks that differ
-	var merged []*x509.Certificate
-	for _, bundle := range bundles {
-		if len(bundle) == 0 {
-			continue
-		}
-		certificates, err := cert.ParseCertsPEM(bundle)
-		if err != nil {
-			return "", err
-		}
-		for _, c := range certificates {
-			if c.NotAfter.After(time.Now().Add(-slack)) && !slices.ContainsFunc(merged, c.Equal) {
-				merged = append(merged, c)
-			}
-		}
-	}
-	var b bytes.Buffer
-	for _, c := range merged {
-		if err := pem.Encode(&b, &pem.Block{Type: cert.CertificateBlockType, Bytes: c.Raw}); err != nil {
-			return "", err
-		}
-	}
-	return b.String(), nil
 }
 
 // withEntry returns m, which may be nil, with an entry set.

@@ -124,6 +124,7 @@ func TestServeFlags(t *testing.T) {
 		FeatureGates: map[string]bool{}, AllowPrivileged: &yes,
 		ServiceAccountIssuers:               []string{"https://kubernetes.default.svc.cluster.local"},
 		ServiceAccountExtendTokenExpiration: &yes, Controllers: []string{"*"},
+		AggregatorRejectForwardingRedirect: &yes,
 	}
 	got, err := parse()
 	if err != nil {
@@ -141,7 +142,10 @@ func TestServeFlags(t *testing.T) {
 		"--service-account-issuer=https://a", "--service-account-issuer=b,c", "--service-account-signing-key-file=sk",
 		"--service-account-key-file=k1", "--service-account-key-file=k2", "--service-account-jwks-uri=https://j",
 		"--service-account-max-token-expiration=2h", "--service-account-extend-token-expiration=false",
-		"--api-audiences=x,y", "--controllers=*,-serviceaccount-controller")
+		"--api-audiences=x,y", "--controllers=*,-serviceaccount-controller",
+		"--proxy-client-cert-file=pc", "--proxy-client-key-file=pk", "--requestheader-client-ca-file=rc", "--requestheader-allowed-names=n1,n2",
+		"--requestheader-username-headers=h1", "--requestheader-uid-headers=h2", "--requestheader-group-headers=h3,h4", "--requestheader-extra-headers-prefix=h5-",
+		"--enable-aggregator-routing", "--aggregator-reject-forwarding-redirect=false")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,6 +160,9 @@ func TestServeFlags(t *testing.T) {
 		ServiceAccountKeyFiles: []string{"k1", "k2"}, ServiceAccountJWKSURI: "https://j",
 		ServiceAccountMaxTokenExpiration: 2 * time.Hour, ServiceAccountExtendTokenExpiration: &no,
 		APIAudiences: []string{"x", "y"}, Controllers: []string{"*", "-serviceaccount-controller"},
+		ProxyClientCertFile: "pc", ProxyClientKeyFile: "pk", RequestHeaderClientCAFile: "rc", RequestHeaderAllowedNames: []string{"n1", "n2"},
+		RequestHeaderUsernameHeaders: []string{"h1"}, RequestHeaderUIDHeaders: []string{"h2"}, RequestHeaderGroupHeaders: []string{"h3", "h4"}, RequestHeaderExtraHeadersPrefix: []string{"h5-"},
+		EnableAggregatorRouting: true, AggregatorRejectForwardingRedirect: &no,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("all flags (-want +got):\n%s", diff)

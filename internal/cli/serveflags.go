@@ -28,6 +28,7 @@ type serveFlags struct {
 	runtimeConfig     cliflag.ConfigurationMap
 	allowPrivileged   bool
 	extendExpiration  bool
+	rejectRedirects   bool
 	minRequestTimeout int // seconds
 }
 
@@ -52,6 +53,7 @@ func newServeFlags() *serveFlags {
 		runtimeConfig:     cliflag.ConfigurationMap{},
 		allowPrivileged:   true,
 		extendExpiration:  true,
+		rejectRedirects:   true,
 		minRequestTimeout: 1800,
 	}
 }
@@ -70,6 +72,16 @@ func (f *serveFlags) addTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.TLSCertFile, "tls-cert-file", f.TLSCertFile, "serving certificate to use instead of one that is made")
 	fs.StringVar(&f.TLSPrivateKeyFile, "tls-private-key-file", f.TLSPrivateKeyFile, "key of --tls-cert-file")
 	fs.StringVar(&f.ClientCAFile, "client-ca-file", f.ClientCAFile, "further authorities of client certificates")
+	fs.StringVar(&f.ProxyClientCertFile, "proxy-client-cert-file", f.ProxyClientCertFile, "client certificate that proves this server to those that it passes requests on to, instead of one that is made")
+	fs.StringVar(&f.ProxyClientKeyFile, "proxy-client-key-file", f.ProxyClientKeyFile, "key of --proxy-client-cert-file")
+	fs.StringVar(&f.RequestHeaderClientCAFile, "requestheader-client-ca-file", f.RequestHeaderClientCAFile, "authorities of front proxies, which tell by headers who asks, instead of one that is made")
+	fs.StringSliceVar(&f.RequestHeaderAllowedNames, "requestheader-allowed-names", f.RequestHeaderAllowedNames, "common names that certificates of front proxies may have (default front-proxy-client if the authority is made, any if not)")
+	fs.StringSliceVar(&f.RequestHeaderUsernameHeaders, "requestheader-username-headers", f.RequestHeaderUsernameHeaders, "headers of the user's name (default X-Remote-User if the authority is made)")
+	fs.StringSliceVar(&f.RequestHeaderUIDHeaders, "requestheader-uid-headers", f.RequestHeaderUIDHeaders, "headers of the user's uid, such as X-Remote-Uid")
+	fs.StringSliceVar(&f.RequestHeaderGroupHeaders, "requestheader-group-headers", f.RequestHeaderGroupHeaders, "headers of the user's groups (default X-Remote-Group if the authority is made)")
+	fs.StringSliceVar(&f.RequestHeaderExtraHeadersPrefix, "requestheader-extra-headers-prefix", f.RequestHeaderExtraHeadersPrefix, "what the headers of the rest about the user begin with (default X-Remote-Extra- if the authority is made)")
+	fs.BoolVar(&f.EnableAggregatorRouting, "enable-aggregator-routing", f.EnableAggregatorRouting, "pass requests on to the endpoints of Services instead of their addresses")
+	fs.BoolVar(&f.rejectRedirects, "aggregator-reject-forwarding-redirect", f.rejectRedirects, "refuse answers of other servers that would send the client elsewhere")
 	fs.StringVar(&f.TokenAuthFile, "token-auth-file", f.TokenAuthFile, "static bearer tokens: lines of token,user,uid[,\"group,group\"]")
 
 	fs.StringArrayVar(&f.ServiceAccountIssuers, "service-account-issuer", f.ServiceAccountIssuers, "who issues tokens of service accounts; further ones, by the flag again, are accepted too")
@@ -124,6 +136,7 @@ func (f *serveFlags) options() (knarr.Options, error) {
 	o.RuntimeConfig = f.runtimeConfig
 	o.AllowPrivileged = &f.allowPrivileged
 	o.ServiceAccountExtendTokenExpiration = &f.extendExpiration
+	o.AggregatorRejectForwardingRedirect = &f.rejectRedirects
 	o.MinRequestTimeout = time.Duration(f.minRequestTimeout) * time.Second
 	o.MaxRequestsInflight = unlimited(o.MaxRequestsInflight)
 	o.MaxMutatingRequestsInflight = unlimited(o.MaxMutatingRequestsInflight)

@@ -2,7 +2,6 @@ package discovery
 
 import (
 	"crypto/sha512"
-	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -30,11 +29,7 @@ func newAggregatedGroup(g *kind.Group) aggregatedGroup {
 			Freshness: apidiscoveryv2.DiscoveryFreshnessCurrent,
 		})
 	}
-	content, err := json.Marshal(group)
-	if err != nil {
-		panic("discovery: internal error: " + err.Error()) // a struct of strings
-	}
-	return aggregatedGroup{group, content}
+	return encodeGroup(group)
 }
 
 // What the JSON of an aggregated document has around its groups. The kind is
@@ -48,13 +43,13 @@ const (
 // is the same for all encodings, told apart by Vary, and the same as upstream's,
 // so that a client that moves from a kube-apiserver of equal resources keeps what
 // it has cached.
-func aggregated(groups []*groupDocuments, e *encoders) *document {
+func aggregated(groups []func() aggregatedGroup, e *encoders) *document {
 	items := []byte("null")
 	if len(groups) > 0 {
 		items = nil
 		separator := byte('[')
-		for _, g := range groups {
-			items = append(append(items, separator), g.aggregated().json...)
+		for _, group := range groups {
+			items = append(append(items, separator), group().json...)
 			separator = ','
 		}
 		items = append(items, ']')
@@ -68,8 +63,8 @@ func aggregated(groups []*groupDocuments, e *encoders) *document {
 		list := &apidiscoveryv2.APIGroupDiscoveryList{
 			TypeMeta: metav1.TypeMeta{Kind: aggregatedGVK.Kind, APIVersion: aggregatedGVK.GroupVersion().String()},
 		}
-		for _, g := range groups {
-			list.Items = append(list.Items, g.aggregated().group)
+		for _, group := range groups {
+			list.Items = append(list.Items, group().group)
 		}
 		return list
 	})

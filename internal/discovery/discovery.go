@@ -5,7 +5,7 @@
 // verify them (OpenID Connect Discovery).
 //
 // It must not know what is behind a resource: all it says is read off the
-// catalogue. Who asks, and whether they may, is decided before it is called.
+// catalogue, or was told by the servers that serve it. Who asks, and whether they may, is decided before it is called.
 package discovery
 
 import (
@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/apiserver/pkg/endpoints/discovery"
@@ -22,7 +23,8 @@ import (
 	"github.com/knarr-io/knarr/internal/kind"
 )
 
-// Options is what a Handler tells about. All of it is required, but for Issuer.
+// Options is what a Handler tells about. All of it is required, but for Issuer and
+// Elsewhere.
 type Options struct {
 	// Catalogue returns what is served now. It is called for every request, so
 	// it must be cheap; a catalogue that it returns again is not read again.
@@ -37,6 +39,13 @@ type Options struct {
 	// Issuer has the documents of the issuer of service account tokens. If
 	// it is nil, there are none.
 	Issuer Issuer
+	// Elsewhere returns what other servers serve now, nil for nothing. As
+	// Catalogue, it must be cheap and return the same until something changes. It
+	// may be nil itself. The documents of the versions are the other servers'.
+	Elsewhere func() *Elsewhere
+	// Priority returns the place of a native version, if it has one. It is asked
+	// only if something is served elsewhere.
+	Priority func(schema.GroupVersion) (group, version int32, ok bool)
 }
 
 // Handler serves discovery. It is safe for concurrent use and starts no
@@ -53,7 +62,7 @@ type Handler struct {
 
 // New returns a handler. Documents are made when they are first asked for, once
 // per encoding, and made again when their group or, if they tell of all groups,
-// the catalogue has changed.
+// the catalogue or what is served elsewhere has changed.
 func New(options Options) *Handler {
 	return &Handler{options: options, encoders: newEncoders()}
 }
@@ -145,6 +154,10 @@ func (h *Handler) serveGroups(w http.ResponseWriter, r *http.Request, rest []str
 		return
 	}
 	if len(rest) == 1 {
+		if merged := docs.mergedGroups[rest[0]]; merged != nil {
+			h.write(w, r, merged())
+			return
+		}
 		group := docs.groups[rest[0]]
 		if rest[0] == "" || group == nil {
 			h.NotFound(w, r)
@@ -166,14 +179,21 @@ func (h *Handler) serveGroups(w http.ResponseWriter, r *http.Request, rest []str
 
 // current returns the documents of what is served now.
 func (h *Handler) current() *documents {
-	catalogue := h.options.Catalogue()
+	catalogue, elsewhere := h.options.Catalogue(), h.elsewhere()
 	docs := h.documents.Load()
-	if docs == nil || docs.catalogue != catalogue {
+	if docs == nil || docs.catalogue != catalogue || docs.elsewhere != elsewhere {
 		// Two requests may both come here; either's documents will do.
-		docs = newDocuments(catalogue, h.encoders, docs)
+		docs = h.newDocuments(catalogue, elsewhere, docs)
 		h.documents.Store(docs)
 	}
 	return docs
+}
+
+func (h *Handler) elsewhere() *Elsewhere {
+	if h.options.Elsewhere == nil {
+		return nil
+	}
+	return h.options.Elsewhere()
 }
 
 // paths returns what / lists, sorted.
@@ -190,6 +210,11 @@ func (h *Handler) paths() []string {
 		paths = append(paths, root)
 		for _, version := range group.Versions {
 			paths = append(paths, root+"/"+version)
+		}
+	}
+	if elsewhere := h.elsewhere(); elsewhere != nil {
+		for _, v := range elsewhere.Versions {
+			paths = append(paths, "/apis/"+v.Group, "/apis/"+v.Group+"/"+v.Version)
 		}
 	}
 	slices.Sort(paths)

@@ -14,14 +14,18 @@ import (
 	"github.com/knarr-io/knarr/internal/kind"
 )
 
-// documents are those of one catalogue, each made when it is first asked for.
-// There is nothing here for a client to make grow.
+// documents are those of one catalogue and what is served elsewhere at the time,
+// each made when it is first asked for. There is nothing here for a client to make
+// grow.
 type documents struct {
 	catalogue *kind.Catalogue
+	elsewhere *Elsewhere // nil for nothing
 
 	groupList func() *document
-	// groups by name, without the core group.
+	// groups by name, as this server has them.
 	groups map[string]*groupDocuments
+	// mergedGroups are the documents of those that have more elsewhere, by name.
+	mergedGroups map[string]func() *document
 	// versions by version as in apiVersion: "v1", "apps/v1".
 	versions map[string]*versionDocument
 
@@ -30,9 +34,10 @@ type documents struct {
 
 // newDocuments takes over what previous (which may be nil) has of groups that
 // did not change.
-func newDocuments(c *kind.Catalogue, e *encoders, previous *documents) *documents {
-	d := &documents{catalogue: c, groups: map[string]*groupDocuments{}, versions: map[string]*versionDocument{}}
-	var core, named []*groupDocuments
+func (h *Handler) newDocuments(c *kind.Catalogue, elsewhere *Elsewhere, previous *documents) *documents {
+	e := h.encoders
+	d := &documents{catalogue: c, elsewhere: elsewhere, groups: map[string]*groupDocuments{}, versions: map[string]*versionDocument{}}
+	var core, named []func() aggregatedGroup
 	var list []*kind.Group
 	for _, g := range c.Groups {
 		var group *groupDocuments
@@ -44,15 +49,20 @@ func newDocuments(c *kind.Catalogue, e *encoders, previous *documents) *document
 		}
 		d.groups[g.Name] = group
 		if g.Name == "" {
-			core = append(core, group)
+			core = append(core, group.aggregated)
 		} else {
-			named, list = append(named, group), append(list, g)
+			named, list = append(named, group.aggregated), append(list, g)
 		}
 		for version, document := range group.versions {
 			d.versions[schema.GroupVersion{Group: g.Name, Version: version}.String()] = document
 		}
 	}
 	d.groupList = sync.OnceValue(func() *document { return e.document(apiGroupList(list)) })
+	if elsewhere != nil {
+		m := h.merge(c, elsewhere, d.groups)
+		d.groupList = sync.OnceValue(func() *document { return e.document(m.list) })
+		d.mergedGroups, named = m.groups, m.aggregated
+	}
 	d.aggregatedCore = sync.OnceValue(func() *document { return aggregated(core, e) })
 	d.aggregatedGroups = sync.OnceValue(func() *document { return aggregated(named, e) })
 	return d

@@ -38,6 +38,9 @@ type Options struct {
 	// APIAudiences are the names of this API; credentials must be for one of
 	// them. Empty asks for none.
 	APIAudiences authenticator.Audiences
+	// Elsewhere serves what other servers have, whatever it is, in place of what
+	// this one has at the same path; nil for nothing.
+	Elsewhere Mux
 	// Others serve what is not an object; the first that handles a path gets it.
 	Others []Mux
 

@@ -22,6 +22,10 @@ func (e *Endpoint) route(w http.ResponseWriter, r *http.Request) {
 		e.error(w, r, e.status, apierrors.NewInternalError(errNoRequestInfo))
 		return
 	}
+	if e.Elsewhere != nil && e.Elsewhere.Handles(r.URL.Path) {
+		e.Elsewhere.ServeHTTP(w, r)
+		return
+	}
 	if !info.IsResourceRequest {
 		for _, m := range e.Others {
 			if m.Handles(r.URL.Path) {
@@ -82,6 +86,8 @@ type query struct {
 	r      *http.Request
 	info   *request.RequestInfo
 	target verb.Target
+	// fresh has the answer made for this request alone.
+	fresh bool
 }
 
 // routeMedia is what a route checks before its handler sees a request: the type

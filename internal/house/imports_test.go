@@ -35,7 +35,7 @@ var layers = []layer{
 		"internal/discovery", "internal/openapi", "internal/health", "internal/aggregate", "internal/auth", "internal/verb",
 		"internal/kind", "internal/object",
 	}, "HTTP calls verbs; it must not reach below them to state or store"},
-	{"internal/aggregate", []string{"internal/kind", "internal/auth"}, "passes requests on to other servers"},
+	{"internal/aggregate", []string{"internal/discovery", "internal/openapi", "internal/kind", "internal/state", "internal/object"}, "passes requests on to other servers: reads what APIServices and Services say, and writes nothing"},
 	{"internal/discovery", []string{"internal/kind"}, "tells what the catalogue says"},
 	{"internal/openapi", []string{"internal/kind"}, "tells what the catalogue says"},
 	{"internal/health", nil, "runs the checks it is given"},

@@ -32,8 +32,24 @@ type document struct {
 // newDocument keeps a document. toProto makes protobuf of JSON. building is
 // held while it does: that takes many times the memory of what comes out.
 func newDocument(json []byte, toProto func([]byte) ([]byte, error), building *sync.Mutex) *document {
-	hash := fmt.Sprintf("%X", sha512.Sum512(json))
-	d := &document{hash: hash, place: hash, made: time.Now(), json: compress(json)}
+	// Writing to memory does not fail.
+	d, _ := writeDocument(func(w io.Writer) error { _, err := w.Write(json); return err }, toProto, building)
+	return d
+}
+
+// writeDocument is newDocument for what write writes. It fails as that does.
+func writeDocument(write func(io.Writer) error, toProto func([]byte) ([]byte, error), building *sync.Mutex) (*document, error) {
+	digest := sha512.New()
+	var compressed bytes.Buffer
+	zip := newCompressor(&compressed)
+	if err := write(io.MultiWriter(digest, zip)); err != nil {
+		return nil, err
+	}
+	if err := zip.Close(); err != nil {
+		return nil, err
+	}
+	hash := fmt.Sprintf("%X", digest.Sum(nil))
+	d := &document{hash: hash, place: hash, made: time.Now(), json: bytes.Clone(compressed.Bytes())}
 	d.proto = sync.OnceValues(func() ([]byte, error) {
 		building.Lock()
 		defer building.Unlock()
@@ -47,7 +63,7 @@ func newDocument(json []byte, toProto func([]byte) ([]byte, error), building *sy
 		}
 		return compress(proto), nil
 	})
-	return d
+	return d, nil
 }
 
 // encoding is one that a client may ask for.
@@ -108,11 +124,15 @@ func acceptsGzip(r *http.Request) bool {
 
 func compress(content []byte) []byte {
 	var b bytes.Buffer
-	// The level exists, and writing to a buffer does not fail.
-	zip, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-	zip.Write(content)
+	zip := newCompressor(&b)
+	zip.Write(content) // writing to a buffer does not fail
 	zip.Close()
 	return bytes.Clone(b.Bytes()) // without room to grow
+}
+
+func newCompressor(w io.Writer) *gzip.Writer {
+	zip, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level exists
+	return zip
 }
 
 func decompress(content []byte) ([]byte, error) {

@@ -3,6 +3,7 @@ package openapi
 import (
 	"encoding/json"
 	"net/url"
+	"slices"
 	"sync"
 
 	"k8s.io/kube-openapi/pkg/handler3"
@@ -10,13 +11,17 @@ import (
 	"github.com/knarr-io/knarr/internal/kind"
 )
 
-// documents are those of one catalogue. There are as many as it has services,
-// and one of version 2 of them all: nothing here for a client to make grow.
+// documents are those of one catalogue and of what is served elsewhere at the time.
+// There are as many as there are services, and one of version 2 of them all:
+// nothing here for a client to make grow.
 type documents struct {
 	catalogue *kind.Catalogue
+	elsewhere *Elsewhere // nil for nothing
 	services  []*service
 	// v3 by the services' keys.
 	v3 map[string]*lazy
+	// v3Elsewhere are other servers', by key.
+	v3Elsewhere elsewhereV3
 	// index and v2 are made when they are first asked for.
 	index func() ([]byte, error)
 	v2    func() (*document, error)
@@ -47,11 +52,12 @@ func (h *Handler) newLazy(s *service) *lazy {
 
 // newDocuments takes over the documents of previous (which may be nil) that
 // are still right.
-func (h *Handler) newDocuments(c *kind.Catalogue, previous *documents) *documents {
+func (h *Handler) newDocuments(c *kind.Catalogue, elsewhere *Elsewhere, previous *documents) *documents {
 	if previous == nil {
 		previous = &documents{}
 	}
-	d := &documents{catalogue: c, services: services(c, h.options.Issuer), v3: map[string]*lazy{}}
+	d := &documents{catalogue: c, elsewhere: elsewhere, services: services(c, h.options.Issuer), v3: map[string]*lazy{}}
+	d.parts.elsewhere = elsewhere.v2()
 	kept, native := 0, 0 // services that are kept, and those of native kinds among them
 	for _, s := range d.services {
 		l := previous.v3[s.key()]
@@ -67,7 +73,9 @@ func (h *Handler) newDocuments(c *kind.Catalogue, previous *documents) *document
 			native++
 		}
 	}
-	if kept == len(d.services) && kept == len(previous.services) {
+	d.v3Elsewhere = elsewhere.v3(d.v3)
+	unchanged := kept == len(d.services) && kept == len(previous.services)
+	if unchanged && elsewhere == previous.elsewhere {
 		d.index, d.v2, d.parts = previous.index, previous.v2, previous.parts
 		return d
 	}
@@ -77,6 +85,10 @@ func (h *Handler) newDocuments(c *kind.Catalogue, previous *documents) *document
 		d.parts.native = h.kept(func() ([]byte, error) { return buildV2(h.options.Version, d.services) })
 	}
 	d.index = sync.OnceValues(func() ([]byte, error) { return h.makeIndex(d) })
+	if unchanged && slices.Equal(d.parts.elsewhere, previous.parts.elsewhere) {
+		d.v2, d.parts = previous.v2, previous.parts
+		return d
+	}
 	d.v2 = sync.OnceValues(func() (*document, error) { return h.makeV2(d.parts) })
 	return d
 }
@@ -112,6 +124,9 @@ func (h *Handler) makeIndex(d *documents) ([]byte, error) {
 			place = document.place
 		}
 		index.Paths[key] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: address(key, place)}
+	}
+	for key, address := range d.v3Elsewhere.addresses {
+		index.Paths[key] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: address}
 	}
 	return json.Marshal(index)
 }

@@ -6,7 +6,7 @@
 // themselves.
 //
 // It must not know what is behind a resource: all it says is read off the
-// catalogue. Who asks, and whether they may, is decided before it is called.
+// catalogue, or was told by the servers that serve it. Who asks, and whether they may, is decided before it is called.
 package openapi
 
 import (
@@ -32,6 +32,10 @@ type Options struct {
 	// Issuer is whether the server tells how the tokens of service accounts
 	// are verified, at /.well-known/openid-configuration and /openid/v1/jwks.
 	Issuer bool
+	// Elsewhere returns what other servers tell of what they serve, nil for
+	// nothing. As Catalogue, it must be cheap and return the same until something
+	// changes. It may be nil itself.
+	Elsewhere func() *Elsewhere
 }
 
 // Handler serves documents. It is safe for concurrent use and starts no
@@ -45,6 +49,10 @@ type Options struct {
 // thousands, are told without making them. When the catalogue changes, only
 // documents of versions whose resources changed are made again, and the one of
 // version 2, which is of all, when it is asked for.
+//
+// What other servers have is joined with it: their documents of version 3 are in
+// the index and are asked of them, each time; of version 2 their parts are kept,
+// compressed.
 //
 // It leaves "Cache-Control: no-cache, private", which all responses of the
 // server have, to its caller: set it before, and it is replaced where a client
@@ -96,7 +104,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("If-Modified-Since")
 		http.ServeContent(w, r, "", time.Now(), bytes.NewReader(index))
 	default:
-		lazy, ok := docs.v3[strings.TrimPrefix(r.URL.Path, pathV3+"/")]
+		key := strings.TrimPrefix(r.URL.Path, pathV3+"/")
+		if serve := docs.v3Elsewhere.documents[key]; serve != nil {
+			serve(h, w, r)
+			return
+		}
+		lazy, ok := docs.v3[key]
 		if !ok {
 			w.WriteHeader(http.StatusNotFound)
 			return
@@ -109,10 +122,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // current returns the documents of what is served now.
 func (h *Handler) current() *documents {
 	catalogue := h.options.Catalogue()
+	var elsewhere *Elsewhere
+	if h.options.Elsewhere != nil {
+		elsewhere = h.options.Elsewhere()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.documents == nil || h.documents.catalogue != catalogue {
-		h.documents = h.newDocuments(catalogue, h.documents)
+	if h.documents == nil || h.documents.catalogue != catalogue || h.documents.elsewhere != elsewhere {
+		h.documents = h.newDocuments(catalogue, elsewhere, h.documents)
 	}
 	return h.documents
 }

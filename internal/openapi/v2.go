@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 
+	"k8s.io/klog/v2"
 	"k8s.io/kube-openapi/pkg/handler"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 )
@@ -29,22 +32,29 @@ type swagger struct {
 // partV2 is what a service of custom resources has in the document. A resource
 // that cannot be described is left out, as upstream does.
 func partV2(of *service) ([]byte, error) {
-	part := struct {
-		Paths       map[string]spec.PathItem  `json:"paths"`
-		Definitions spec.Definitions          `json:"definitions"`
-		Parameters  map[string]spec.Parameter `json:"parameters"`
-	}{map[string]spec.PathItem{}, spec.Definitions{}, map[string]spec.Parameter{}}
+	part := &spec.Swagger{}
+	part.Paths = &spec.Paths{Paths: map[string]spec.PathItem{}}
+	part.Definitions, part.Parameters = spec.Definitions{}, map[string]spec.Parameter{}
 	for _, p := range of.published {
 		document, err := p.OpenAPIV2()
 		if err != nil || document.Paths == nil {
 			continue
 		}
-		maps.Copy(part.Paths, document.Paths.Paths)
+		maps.Copy(part.Paths.Paths, document.Paths.Paths)
 		maps.Copy(part.Definitions, document.Definitions)
 		maps.Copy(part.Parameters, document.Parameters)
 	}
 	maps.DeleteFunc(part.Definitions, func(name string, _ spec.Schema) bool { return isShared(name) })
-	return encodeV2(part)
+	// As encodeV2, but by upstream's encoding alone: there may be thousands.
+	content, err := part.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	decoded := &spec.Swagger{}
+	if err := decoded.UnmarshalJSON(content); err != nil {
+		return nil, err
+	}
+	return decoded.MarshalJSON()
 }
 
 // encodeV2 encodes what was built twice: upstream publishes what it has decoded,
@@ -110,6 +120,8 @@ func isShared(schema string) bool {
 type v2Parts struct {
 	native func() ([]byte, error)
 	custom []func() ([]byte, error)
+	// elsewhere are other servers', in order.
+	elsewhere []*PartV2
 }
 
 // kept has what takes a build made once, one at a time, and kept compressed.
@@ -142,19 +154,89 @@ func (h *Handler) makeV2(parts v2Parts) (*document, error) {
 	h.building.Lock()
 	defer h.building.Unlock()
 	content, err := decompress(native)
-	if err == nil && len(custom) > 0 {
-		content, err = joinV2(content, custom)
+	if err == nil && len(custom)+len(parts.elsewhere) == 0 {
+		return newDocument(content, handler.ToProtoBinary, &h.building), nil
+	}
+	var whole *swagger
+	if err == nil {
+		whole, err = joinV2(content, custom, parts.elsewhere)
+	}
+	var d *document
+	if err == nil {
+		d, err = writeDocument(whole.writeTo, handler.ToProtoBinary, &h.building)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("version 2: %w", err)
 	}
-	return newDocument(content, handler.ToProtoBinary, &h.building), nil
+	return d, nil
 }
 
-// joinV2 returns native with compressed parts.
-func joinV2(native []byte, parts [][]byte) ([]byte, error) {
-	var whole swagger
-	if err := json.Unmarshal(native, &whole); err != nil {
+// writeTo writes the document as marshal would. With thousands of parts it is too
+// large to be there a second time. Its parts must be compact.
+func (s *swagger) writeTo(w io.Writer) error {
+	out := &memberWriter{to: w}
+	out.value("{", "swagger", s.Swagger)
+	out.value(",", "info", s.Info)
+	out.values(",", "paths", s.Paths)
+	out.values(",", "definitions", s.Definitions)
+	if len(s.Parameters) > 0 {
+		out.values(",", "parameters", s.Parameters)
+	}
+	if len(s.SecurityDefinitions) > 0 {
+		out.value(",", "securityDefinitions", s.SecurityDefinitions)
+	}
+	if len(s.Security) > 0 {
+		out.value(",", "security", s.Security)
+	}
+	out.write([]byte("}"))
+	return out.err
+}
+
+// memberWriter writes members of JSON objects until that fails.
+type memberWriter struct {
+	to  io.Writer
+	err error
+}
+
+func (m *memberWriter) write(content []byte) {
+	if m.err == nil {
+		_, m.err = m.to.Write(content)
+	}
+}
+
+// name writes a name after what stands before it.
+func (m *memberWriter) name(before, name string) {
+	quoted, err := marshal(name)
+	m.err = errors.Join(m.err, err)
+	m.write([]byte(before))
+	m.write(quoted)
+	m.write([]byte(":"))
+}
+
+func (m *memberWriter) value(before, name string, value json.RawMessage) {
+	m.name(before, name)
+	m.write(value)
+}
+
+func (m *memberWriter) values(before, name string, values map[string]json.RawMessage) {
+	m.name(before, name)
+	before = "{"
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		m.value(before, name, values[name])
+		before = ","
+	}
+	if len(values) == 0 {
+		m.write([]byte("{"))
+	}
+	m.write([]byte("}"))
+}
+
+// joinV2 returns native with compressed parts, and with those of other servers. One
+// of those that cannot be merged is left out: its server must not take from
+// clients what all others say.
+func joinV2(native []byte, parts [][]byte, elsewhere []*PartV2) (*swagger, error) {
+	whole := &swagger{}
+	if err := json.Unmarshal(native, whole); err != nil {
 		return nil, err
 	}
 	if whole.Parameters == nil {
@@ -173,7 +255,12 @@ func joinV2(native []byte, parts [][]byte) ([]byte, error) {
 		add(whole.Definitions, custom.Definitions)
 		add(whole.Parameters, custom.Parameters)
 	}
-	return marshal(whole)
+	for _, part := range elsewhere {
+		if err := part.merge(whole); err != nil {
+			klog.ErrorS(err, "What another server tells of what it serves is left out of /openapi/v2")
+		}
+	}
+	return whole, nil
 }
 
 // add adds to parts what they do not have.

@@ -40,10 +40,10 @@ func (a *Authority) IssueClient(name string, groups ...string) (*Pair, error) {
 	return a.issueNew(client(name, groups...))
 }
 
-// newAuthority makes a self-signed authority for the key.
-func newAuthority(key privateKey, now func() time.Time) (*Authority, error) {
+// newAuthority makes a self-signed authority of a name for the key.
+func newAuthority(name string, key privateKey, now func() time.Time) (*Authority, error) {
 	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: "knarr-ca"},
+		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             now().Add(-backdate),
 		NotAfter:              now().Add(authorityValidity),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,

@@ -76,7 +76,8 @@ func (d directory) lock() (unlock func(), err error) {
 }
 
 func (d directory) bundle() (*Bundle, error) {
-	ca, err := d.authority()
+	ca, err := d.authority(authorityFile, authorityName,
+		"remove the "+filepath.Base(d.path)+" directory to make new ones, clients then need the new kubeconfig")
 	if err != nil {
 		return nil, err
 	}
@@ -90,31 +91,31 @@ func (d directory) bundle() (*Bundle, error) {
 	return b, nil
 }
 
-// authority reads the authority, or makes it where there is none.
-func (d directory) authority() (*Authority, error) {
-	remedy := "remove the " + filepath.Base(d.path) + " directory to make new ones, clients then need the new kubeconfig"
-	pair, key, err := d.read(authorityFile, remedy)
+// authority reads an authority, or makes it where there is none. remedy is what
+// to do about one that is of no use.
+func (d directory) authority(file, name, remedy string) (*Authority, error) {
+	pair, key, err := d.read(file, remedy)
 	if err != nil {
 		return nil, err
 	}
 	if pair != nil {
 		ca := &Authority{pair: pair, now: d.options.clock()}
 		if err := ca.check(); err != nil {
-			return nil, fmt.Errorf("%s: %w; %s", d.cert(authorityFile), err, remedy)
+			return nil, fmt.Errorf("%s: %w; %s", d.cert(file), err, remedy)
 		}
 		return ca, nil
 	}
-	if key == nil && exists(d.cert(authorityFile)) {
-		return nil, fmt.Errorf("%s: missing, and %s.crt is of no use without it; put it back or %s", d.key(authorityFile), authorityFile, remedy)
+	if key == nil && exists(d.cert(file)) {
+		return nil, fmt.Errorf("%s: missing, and %s.crt is of no use without it; put it back or %s", d.key(file), file, remedy)
 	}
-	if key, err = d.ensureKey(authorityFile, key); err != nil {
+	if key, err = d.ensureKey(file, key); err != nil {
 		return nil, err
 	}
-	ca, err := newAuthority(*key, d.options.clock())
+	ca, err := newAuthority(name, *key, d.options.clock())
 	if err != nil {
 		return nil, err
 	}
-	return ca, d.write(d.cert(authorityFile), ca.CertPEM(), 0o644)
+	return ca, d.write(d.cert(file), ca.CertPEM(), 0o644)
 }
 
 // issued reads a certificate that the authority has issued for the identity,

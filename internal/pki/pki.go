@@ -1,8 +1,8 @@
 // Package pki makes and keeps the certificates of one server: its authority,
-// the serving certificate and the administrator's client certificate, and the
-// key that service account tokens are signed with, in a directory or in
-// memory. It must not know who listens with them, what a token says or what an
-// identity may do.
+// the serving certificate and the administrator's client certificate, those of
+// front proxies, and the key that service account tokens are signed with, in a
+// directory or in memory. It must not know who listens with them, what a token
+// says or what an identity may do.
 package pki
 
 import (
@@ -21,6 +21,9 @@ const (
 	// backdate lets clients whose clock is a little behind use a new certificate.
 	backdate = time.Hour
 )
+
+// authorityName is the common name of the authority.
+const authorityName = "knarr-ca"
 
 // AdminUser is the common name of the administrator's certificate; its
 // organization is system:masters.
@@ -45,11 +48,7 @@ type Bundle struct {
 
 // New makes a bundle in memory.
 func New(o Options) (*Bundle, error) {
-	key, err := newKey()
-	if err != nil {
-		return nil, err
-	}
-	ca, err := newAuthority(key, o.clock())
+	ca, err := makeAuthority(authorityName, o)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +60,15 @@ func New(o Options) (*Bundle, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// makeAuthority makes an authority in memory.
+func makeAuthority(name string, o Options) (*Authority, error) {
+	key, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	return newAuthority(name, key, o.clock())
 }
 
 func (o Options) clock() func() time.Time {

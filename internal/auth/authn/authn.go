@@ -31,6 +31,8 @@ type Options struct {
 	// handshake: a listener must ask for certificates (tls.RequestClientCert)
 	// without verifying them, so that a bad one is answered 401.
 	ClientCAs *x509.CertPool
+	// FrontProxies are believed who asks; nil means none are.
+	FrontProxies *FrontProxies
 	// TokenFile is the path of a CSV file (--token-auth-file) of lines
 	// token,user,uid[,"group1,group2"], read once; empty means none.
 	TokenFile string
@@ -65,6 +67,9 @@ type Options struct {
 // The ones that are not here yet take that place.
 func New(o Options) (authenticator.Request, error) {
 	var requests []authenticator.Request
+	if o.FrontProxies != nil {
+		requests = append(requests, o.FrontProxies.authenticator(o.APIAudiences, o.Now))
+	}
 	if o.ClientCAs != nil {
 		requests = append(requests, newCertificates(o.ClientCAs, o.Now))
 	}
@@ -100,7 +105,7 @@ func New(o Options) (authenticator.Request, error) {
 		all = append(all, anonymous.NewAuthenticator(nil))
 	}
 	// An error ends it: wrong credentials are not anonymous.
-	return withoutCredentials{union.NewFailOnError(all...)}, nil
+	return withoutCredentials{union.NewFailOnError(all...), o.FrontProxies}, nil
 }
 
 // Unauthorized is what a client whose request was not authenticated gets.
@@ -119,6 +124,7 @@ func IsAnonymous(u user.Info) bool {
 // requests: they have been used, or (a front proxy's) were not to be trusted.
 type withoutCredentials struct {
 	authenticator.Request
+	proxies *FrontProxies // whose headers may have other names
 }
 
 func (a withoutCredentials) AuthenticateRequest(req *http.Request) (*authenticator.Response, bool, error) {
@@ -135,6 +141,9 @@ func (a withoutCredentials) AuthenticateRequest(req *http.Request) (*authenticat
 				delete(req.Header, name)
 			}
 		}
+	}
+	if a.proxies != nil {
+		a.proxies.clear(req.Header)
 	}
 	return resp, true, nil
 }

@@ -1,0 +1,57 @@
+package authn
+
+import (
+	stdx509 "crypto/x509"
+	"net/http"
+	"slices"
+	"time"
+
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/group"
+	"k8s.io/apiserver/pkg/authentication/request/headerrequest"
+	"k8s.io/apiserver/pkg/authentication/request/x509"
+)
+
+// FrontProxies says who may pass on requests in the name of others, and in which
+// headers they tell the name. It is immutable.
+type FrontProxies struct {
+	// CAs are the authorities of their certificates
+	// (--requestheader-client-ca-file).
+	CAs *stdx509.CertPool
+	// Names are the common names that their certificates may have; empty for
+	// any.
+	Names []string
+	// The headers of the user's name, uid and groups, and what those of the rest
+	// begin with.
+	UsernameHeaders, UIDHeaders, GroupHeaders, ExtraHeaderPrefixes []string
+}
+
+// authenticator believes front proxies.
+func (p *FrontProxies) authenticator(audiences authenticator.Audiences, now func() time.Time) authenticator.Request {
+	options := func() (stdx509.VerifyOptions, bool) {
+		o := x509.DefaultVerifyOptions()
+		o.Roots = p.CAs
+		if now != nil {
+			o.CurrentTime = now()
+		}
+		return o, true
+	}
+	believe := headerrequest.NewDynamicVerifyOptionsSecure(options, headerrequest.StaticStringSlice(p.Names),
+		headerrequest.StaticStringSlice(p.UsernameHeaders), headerrequest.StaticStringSlice(p.UIDHeaders),
+		headerrequest.StaticStringSlice(p.GroupHeaders), headerrequest.StaticStringSlice(p.ExtraHeaderPrefixes))
+	believe = group.NewAuthenticatedGroupAdder(authenticator.WrapAudienceAgnosticRequest(audiences, believe))
+	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+		// Only who tells a name is worth the verification of a certificate.
+		if !slices.ContainsFunc(p.UsernameHeaders, func(name string) bool { return r.Header.Get(name) != "" }) {
+			return nil, false, nil
+		}
+		return believe.AuthenticateRequest(r)
+	})
+}
+
+// clear removes the headers that front proxies use.
+func (p *FrontProxies) clear(h http.Header) {
+	headerrequest.ClearAuthenticationHeaders(h,
+		headerrequest.StaticStringSlice(p.UsernameHeaders), headerrequest.StaticStringSlice(p.UIDHeaders),
+		headerrequest.StaticStringSlice(p.GroupHeaders), headerrequest.StaticStringSlice(p.ExtraHeaderPrefixes))
+}
