@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/util/webhook"
 
 	"github.com/knarr-io/knarr/internal/controller/definitions"
 	"github.com/knarr-io/knarr/internal/kind"
@@ -16,9 +17,13 @@ import (
 )
 
 // newDefinitions returns the keeper of definitions, which serves what is native
-// alone until keepDefinitions.
-func newDefinitions(native *kind.Catalogue) (*definitions.Keeper, error) {
-	maker, err := custom.NewMaker(nil)
+// alone until keepDefinitions. Webhooks that are Services are found by resolver.
+func newDefinitions(native *kind.Catalogue, resolver webhook.ServiceResolver) (*definitions.Keeper, error) {
+	converter, err := custom.NewConverter(resolver, nil)
+	if err != nil {
+		return nil, err
+	}
+	maker, err := custom.NewMaker(converter)
 	if err != nil {
 		return nil, err
 	}

@@ -173,7 +173,7 @@ func (s *Server) start(ctx context.Context) error {
 	if s.aggregation, err = s.newAggregation(catalogue, certs.proxies); err != nil {
 		return err
 	}
-	keeper, err := newDefinitions(catalogue)
+	keeper, err := newDefinitions(catalogue, s.aggregation.resolver)
 	if err != nil {
 		return err
 	}

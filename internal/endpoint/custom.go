@@ -1,10 +1,14 @@
 package endpoint
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apiserver/pkg/warning"
+
+	"github.com/knarr-io/knarr/internal/object"
 )
 
 // serveCustom finds the handler for what is asked of a custom resource. Upstream
@@ -48,6 +52,20 @@ func (q *query) named() error {
 		return apierrors.NewBadRequest("name must be provided")
 	}
 	return nil
+}
+
+// takenForList is the error of an answer with a custom object that has a list of
+// items: upstream takes it for a list, and then misses the list's Go type. What
+// was asked for has been done by then.
+func takenForList(o *object.Object) error {
+	if !bytes.Contains(o.Value, []byte(`"items":[`)) {
+		return nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(o.Value, &fields); err != nil || !bytes.HasPrefix(fields["items"], []byte("[")) {
+		return nil
+	}
+	return errors.New("*unstructured.Unstructured is not a list: no Items field in this object")
 }
 
 // errNoList is what upstream has for a custom object that was asked for as a

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
@@ -25,10 +26,13 @@ import (
 )
 
 // newCustomServer serves the custom resources of customtest alone.
-func newCustomServer(t *testing.T) *server {
+func newCustomServer(t *testing.T) *server { return newServerOf(t, customtest.Definitions(t)) }
+
+// newServerOf serves what is defined alone.
+func newServerOf(t *testing.T, crds []*apiextensionsv1.CustomResourceDefinition) *server {
 	t.Helper()
 	s := newServer(t)
-	s.catalogue = kind.NewCatalogue(customtest.Groups(t, customtest.Definitions(t)))
+	s.catalogue = kind.NewCatalogue(customtest.Groups(t, crds))
 	managers := new(ownership.Managers)
 	s.verbs.Ownership = func(v *kind.Version, sub *kind.Subresource) ownership.Manager {
 		k, ok := custom.Of(v.Resource)

@@ -31,6 +31,10 @@ func (q *query) get() error {
 	if err != nil {
 		return err
 	}
+	if opts.ResourceVersion == "" && q.target.Version.Resource.Foreign(o) {
+		// Upstream's cache is not asked, and so the webhook is, each time.
+		o, q.fresh = o.At(o.Rev), true
+	}
 	return q.writeObject(200, form, o)
 }
 

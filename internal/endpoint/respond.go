@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
+	"k8s.io/apiserver/pkg/storage"
 	"sigs.k8s.io/yaml"
 
 	"github.com/knarr-io/knarr/internal/kind"
@@ -59,6 +60,11 @@ func (q *query) writeObject(code int, s shape, o *object.Object) error {
 		}
 		return q.writeHub(code, s, view)
 	}
+	if v.Resource.Custom() {
+		if err := takenForList(o); err != nil {
+			return err
+		}
+	}
 	if s.isTable() {
 		return q.writeTable(code, s, []*object.Object{o}, nil)
 	}
@@ -69,7 +75,7 @@ func (q *query) writeObject(code int, s shape, o *object.Object) error {
 		return notAcceptable("you requested PartialObjectMetadataList, but the requested object is not a list (" + hubType(v) + ")")
 	}
 	encode := q.cache.Encoded
-	if q.info.Verb != "get" {
+	if q.fresh || q.info.Verb != "get" && !v.Resource.Foreign(o) {
 		encode = q.cache.Peek
 	}
 	b, err := encode(o, s.form(v))
@@ -271,7 +277,11 @@ func (q *query) writeList(s shape, list *verb.List) error {
 	}
 	items := make([][]byte, len(list.Objects))
 	form := s.form(v)
+	remote := v.Resource.Storage != nil && v.Resource.Storage.Remote != nil
 	for i, o := range list.Objects {
+		if remote && q.r.Context().Err() != nil { // or a webhook is asked for who has gone
+			return storage.NewTimeoutError(v.Resource.Storage.Key(o.Namespace, o.Name), "request did not complete within requested timeout")
+		}
 		b, err := q.cache.Encoded(o, form)
 		if err != nil {
 			return q.target.ListError(slices.Values(list.Objects), err)

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -22,12 +23,11 @@ func (q *query) writeTable(code int, s shape, objects []*object.Object, list *ve
 	var obj runtime.Object
 	var err error
 	if list == nil {
-		obj, err = q.target.Version.Resource.Decode(objects[0])
-	} else {
-		obj, err = q.hubList(list)
-	}
-	if err != nil {
-		return err
+		if obj, err = q.target.Version.Resource.Decode(objects[0]); err != nil {
+			return q.target.ReadError(objects[0], err)
+		}
+	} else if obj, err = q.hubList(list); err != nil {
+		return q.target.ListError(slices.Values(list.Objects), err)
 	}
 	table, err := q.table(q.r.Context(), s, obj)
 	if err != nil {

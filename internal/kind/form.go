@@ -31,6 +31,9 @@ func (r *Resource) DecodeStored(o *object.Object) (runtime.Object, error) {
 	if o.Err != nil {
 		return nil, fmt.Errorf("%s %s cannot be read: %w", r.Name, key(o), &Unreadable{Damaged: true, Err: o.Err})
 	}
+	if obj := r.converted(o); obj != nil {
+		return obj, nil
+	}
 	obj, err := r.Storage.Codec.Decode(o.Value)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s cannot be decoded: %w", r.Name, key(o), &Unreadable{Rev: o.Rev, Err: err})

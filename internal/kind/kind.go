@@ -103,6 +103,8 @@ type Storage struct {
 	// Version is the group and version of the storage form.
 	Version schema.GroupVersion
 	Codec   Codec
+	// Remote, if not nil, is what decodes objects whose conversion is not ours.
+	Remote Remote
 }
 
 // Key returns the storage key of an object; namespace is empty for objects of

@@ -101,6 +101,26 @@ func (c *Cache) Encoded(o *Object, form Form) ([]byte, error) {
 	return c.add(o, form, b), nil
 }
 
+// Kept returns o in form if that was made already and is still cached, and else
+// nil. The bytes are shared.
+func (o *Object) Kept(form Form) []byte {
+	e := o.encodings.Load().find(form)
+	if e == nil {
+		return nil
+	}
+	if !o.used.Load() {
+		o.used.Store(true)
+	}
+	return e.bytes
+}
+
+// Keep caches b, which is o in form and must not be modified any more.
+func (c *Cache) Keep(o *Object, form Form, b []byte) {
+	if c != nil {
+		c.add(o, form, b)
+	}
+}
+
 // add caches b and returns it, or what another reader cached meanwhile.
 func (c *Cache) add(o *Object, form Form, b []byte) []byte {
 	weight := int64(len(b) + overhead)

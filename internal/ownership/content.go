@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 
@@ -221,7 +222,7 @@ func scalarOfContent(v any) (scalar, bool) {
 		return wholeNumber(v)
 	case float64:
 		s, ok := wholeNumber(int64(v))
-		return s, ok && float64(s.number) == v
+		return s, ok && float64(s.number) == v && !(v == 0 && math.Signbit(v))
 	case bool:
 		return truth(v), true
 	}

@@ -180,6 +180,9 @@ func (d *direct) compare(w *walk, live, obj runtime.Object) bool {
 	if err != nil {
 		return false
 	}
+	if u, ok := after.(*unstructured.Unstructured); ok && u.GroupVersionKind() != d.gvk {
+		return false // what is not of the kind has no schema
+	}
 	restore := hideOwners(after)
 	defer restore()
 	w.begin(d.resets)

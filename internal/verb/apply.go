@@ -67,6 +67,9 @@ func (a *applying) merge(ctx context.Context, current runtime.Object) (runtime.O
 	if err := yaml.Unmarshal(a.patch, &patch.Object); err != nil {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", err))
 	}
+	if a.resource().Custom() {
+		current = current.DeepCopyObject() // not to set defaults in the object that the result is compared with
+	}
 	obj, err := a.owners.Apply(current, patch, a.opts.FieldManager, deref(a.opts.Force))
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/apiextensions-apiserver/pkg/crdserverscheme"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -72,7 +73,11 @@ func (t Target) newBody() runtime.Object {
 
 // decodeError says what was wrong with a body, and what it should have been.
 func (t Target) decodeError(err error, into runtime.Object, found *schema.GroupVersionKind, body []byte) error {
-	kinds, _, kindErr := t.resource().Scheme.ObjectKinds(into)
+	typer := runtime.ObjectTyper(t.resource().Scheme)
+	if _, ok := into.(runtime.Unstructured); ok {
+		typer = crdserverscheme.NewUnstructuredObjectTyper() // in whose words it lacks an apiVersion
+	}
+	kinds, _, kindErr := typer.ObjectKinds(into)
 	if kindErr != nil {
 		return apierrors.NewBadRequest(kindErr.Error())
 	}

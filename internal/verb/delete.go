@@ -45,6 +45,9 @@ func (v *Verbs) delete(ctx context.Context, t Target, validate rest.ValidateObje
 	if o == nil {
 		return nil, apierrors.NewNotFound(t.GroupResource(), t.Name)
 	}
+	if t.resource().Foreign(o) && !ofCollection {
+		o = o.At(o.Rev) // as for a get: what was known of it is no longer asked for
+	}
 	obj, err := t.resource().DecodeStored(o)
 	if err != nil {
 		return nil, t.ReadError(o, err)

@@ -3,7 +3,6 @@ package verb
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -76,7 +75,7 @@ func (v *Verbs) waitFor(ctx context.Context, rev uint64) error {
 func (t Target) decode(o *object.Object) (runtime.Object, error) {
 	obj, err := t.resource().Decode(o)
 	if err != nil {
-		return nil, apierrors.NewInternalError(fmt.Errorf("%s %q: %w", t.GroupResource(), o.Name, err))
+		return nil, t.ReadError(o, err)
 	}
 	return obj, nil
 }

@@ -44,9 +44,17 @@ func (v *Verbs) List(ctx context.Context, t Target, opts *metainternalversion.Li
 	if err != nil {
 		return nil, err
 	}
+	if sel.inside && t.resource().Storage.Remote != nil {
+		t.resource().Convert(ctx, v.State.Cache(), sel.candidates(snapshot))
+	}
 	list, err := sel.page(t, snapshot, from, opts)
+	if err == nil {
+		t.resource().Convert(ctx, v.State.Cache(), list.Objects)
+	}
 	if err != nil {
-		every := func(visit func(*object.Object) bool) { snapshot.Each(state.Range{Namespace: sel.namespace}, visit) }
+		every := func(visit func(*object.Object) bool) {
+			snapshot.Each(state.Range{Namespace: sel.namespace}, func(o *object.Object) bool { return ctx.Err() == nil && visit(o) })
+		}
 		return nil, t.ListError(every, err)
 	}
 	return list, nil
@@ -89,10 +97,15 @@ func (t Target) selection(opts *metainternalversion.ListOptions) chosen {
 
 func (s *chosen) everything() bool { return s.label.Empty() && s.field.Empty() }
 
+// named reports whether o is selected as far as its name and namespace tell.
+func (s *chosen) named(o *object.Object) bool {
+	return (s.namespace == "" || o.Namespace == s.namespace) && (s.name == "" || o.Name == s.name)
+}
+
 // matches reports whether o is selected. An object that cannot be read is an
 // error, unless everything is selected.
 func (s *chosen) matches(o *object.Object) (bool, error) {
-	if s.namespace != "" && o.Namespace != s.namespace || s.name != "" && o.Name != s.name {
+	if !s.named(o) {
 		return false, nil
 	}
 	if !s.inside {
@@ -156,6 +169,17 @@ func listExpiredError(keyPrefix, from string, opts *metainternalversion.ListOpti
 	expired := apierrors.NewResourceExpired(continueExpired)
 	expired.ErrStatus.Continue = token
 	return expired
+}
+
+// candidates are the objects of the snapshot that one has to look into.
+func (s *chosen) candidates(snapshot state.Snapshot) (objects []*object.Object) {
+	snapshot.Each(state.Range{Namespace: s.namespace}, func(o *object.Object) bool {
+		if s.named(o) {
+			objects = append(objects, o)
+		}
+		return true
+	})
+	return objects
 }
 
 // page selects from the snapshot what opts ask for.

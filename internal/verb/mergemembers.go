@@ -11,10 +11,10 @@ import (
 
 // mergeMembers is mergePatch for a custom object, of which only the members that
 // the patch names at the top are encoded, merged, decoded, coerced to their schema
-// and given defaults; the others are copied: they were as their schema wants them,
-// which does not depend on other members. It returns nil where that cannot be
-// done, or something is wrong with the result, which the long way can tell. patch
-// is the decoded patch.
+// and given defaults; the others are copied, and may lack no more than defaults:
+// they were as their schema wants them, which does not depend on other members. It
+// returns nil where that cannot be done, or something is wrong with the result,
+// which the long way can tell. patch is the decoded patch.
 func (p *patching) mergeMembers(ctx context.Context, current *unstructured.Unstructured, patch map[string]any) runtime.Object {
 	if p.view() != nil || current.GroupVersionKind() != p.bodyKind() {
 		return nil
@@ -47,7 +47,9 @@ func (p *patching) mergeMembers(ctx context.Context, current *unstructured.Unstr
 		}
 		metadata["managedFields"] = runtime.DeepCopyJSONValue(owners)
 	}
-	return &unstructured.Unstructured{Object: result}
+	whole := &unstructured.Unstructured{Object: result}
+	p.resource().Defaulter.Default(whole) // one that is stored in another version has only that one's
+	return whole
 }
 
 // mergeApart merges the patch into an object that has only what it changes.

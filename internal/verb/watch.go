@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/object"
 	"github.com/knarr-io/knarr/internal/state"
 )
@@ -39,9 +40,9 @@ type WatchEvent struct {
 // Watch is a running watch. It holds no events: what is not read yet stays in
 // the state's history. It belongs to one goroutine and needs no closing.
 type Watch struct {
-	state  *state.State
-	prefix string
-	sel    chosen
+	state    *state.State
+	resource *kind.Resource
+	sel      chosen
 	// since is where the cursor begins; there is none before the first wait.
 	since  uint64
 	cursor *state.Cursor
@@ -63,7 +64,7 @@ func (v *Verbs) Watch(ctx context.Context, t Target, opts *metainternalversion.L
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{state: v.State, prefix: t.resource().Storage.Prefix, sel: t.selection(opts), bookmarks: opts.AllowWatchBookmarks, buffer: make([]state.Event, 64)}
+	w := &Watch{state: v.State, resource: t.resource(), sel: t.selection(opts), bookmarks: opts.AllowWatchBookmarks, buffer: make([]state.Event, 64)}
 	w.deadline, _ = ctx.Deadline()
 	w.schedule(time.Now())
 
@@ -75,9 +76,9 @@ func (v *Verbs) Watch(ctx context.Context, t Target, opts *metainternalversion.L
 		}
 	}
 	if initial || rev == 0 {
-		snapshot := v.State.Snapshot(w.prefix)
+		snapshot := v.State.Snapshot(w.resource.Storage.Prefix)
 		if initial || opts.SendInitialEvents == nil {
-			w.begin(snapshot)
+			w.begin(ctx, snapshot)
 		}
 		if initial && w.bookmarks {
 			w.pending = append(w.pending, WatchEvent{Type: watch.Bookmark, Rev: snapshot.Rev, InitialEnd: true})
@@ -94,13 +95,16 @@ func (v *Verbs) Watch(ctx context.Context, t Target, opts *metainternalversion.L
 // open places the cursor.
 func (w *Watch) open() {
 	var err error
-	if w.cursor, err = w.state.Watch(w.prefix, w.since); err != nil {
+	if w.cursor, err = w.state.Watch(w.resource.Storage.Prefix, w.since); err != nil {
 		w.fail(expiredAt(err, w.since, w.state.Floor()))
 	}
 }
 
 // begin tells the objects of a snapshot as ADDED.
-func (w *Watch) begin(snapshot state.Snapshot) {
+func (w *Watch) begin(ctx context.Context, snapshot state.Snapshot) {
+	if w.resource.Storage.Remote != nil {
+		w.resource.Convert(ctx, w.state.Cache(), w.sel.candidates(snapshot))
+	}
 	snapshot.Each(state.Range{Namespace: w.sel.namespace}, func(o *object.Object) bool {
 		if ok, _ := w.sel.matches(o); ok {
 			w.pending = append(w.pending, WatchEvent{Type: watch.Added, Object: o})
@@ -177,6 +181,9 @@ func (w *Watch) fill(ctx context.Context) error {
 	default:
 		return err
 	}
+	if w.resource.Storage.Remote != nil {
+		w.convert(ctx, w.buffer[:n])
+	}
 	for i := range w.buffer[:n] {
 		if e, ok := w.event(&w.buffer[i]); ok {
 			w.pending = append(w.pending, e)
@@ -184,6 +191,23 @@ func (w *Watch) fill(ctx context.Context) error {
 	}
 	clear(w.buffer[:n]) // not to hold objects while waiting
 	return nil
+}
+
+// convert has the objects of events converted that this watcher may tell of, or has
+// to look into.
+func (w *Watch) convert(ctx context.Context, events []state.Event) {
+	var objects []*object.Object
+	for i := range events {
+		e := &events[i]
+		if !w.sel.named(e.Object) {
+			continue
+		}
+		objects = append(objects, e.Object)
+		if e.Prev != nil && w.sel.inside {
+			objects = append(objects, e.Prev)
+		}
+	}
+	w.resource.Convert(ctx, w.state.Cache(), objects)
 }
 
 var errBookmark = errors.New("time for a bookmark")

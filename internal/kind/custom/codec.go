@@ -15,16 +15,26 @@ import (
 type codec struct {
 	runtime.Codec
 	gvk schema.GroupVersionKind
+	// stored decodes what is stored, as it is, and convertor makes it of the
+	// codec's version.
+	stored    runtime.Decoder
+	defaulter runtime.ObjectDefaulter
+	convertor coercingConverter
 }
 
 func newCodec(d *definition, gvk schema.GroupVersionKind) *codec {
-	return &codec{versioning.NewCodec(
-		unstructured.UnstructuredJSONScheme,
-		coercingDecoder{unstructured.UnstructuredJSONScheme, coercion{schemas: d.schemas, stored: true}},
-		coercingConverter{d.converter, coercion{schemas: d.schemas}},
-		creater{}, crdserverscheme.NewUnstructuredObjectTyper(), &defaulter{d.schemas, d.scheme},
+	c := &codec{
+		gvk:       gvk,
+		stored:    coercingDecoder{unstructured.UnstructuredJSONScheme, coercion{schemas: d.schemas, stored: true}},
+		defaulter: &defaulter{d.schemas, d.scheme},
+		convertor: coercingConverter{d.converter, coercion{schemas: d.schemas}},
+	}
+	c.Codec = versioning.NewCodec(
+		unstructured.UnstructuredJSONScheme, c.stored, c.convertor,
+		creater{}, crdserverscheme.NewUnstructuredObjectTyper(), c.defaulter,
 		d.gvk(d.stored).GroupVersion(), gvk.GroupVersion(), "custom",
-	), gvk}
+	)
+	return c
 }
 
 func (c *codec) Encode(obj runtime.Object) ([]byte, error) {

@@ -17,7 +17,6 @@ import (
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apiextensions-apiserver/pkg/apiserver/conversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -46,15 +45,15 @@ type Maker struct {
 	answers *runtime.Scheme
 }
 
-// NewMaker returns a maker whose kinds are converted by c. If that is nil, a
-// webhook is called as upstream calls it where nobody resolves services.
+// NewMaker returns a maker whose kinds are converted by c: see NewConverter. If it
+// is nil, webhooks are called as upstream calls them where nobody resolves
+// services.
 func NewMaker(c Converter) (*Maker, error) {
 	if c == nil {
-		factory, err := conversion.NewCRConverterFactory(webhook.NewDefaultServiceResolver(), nil)
-		if err != nil {
+		var err error
+		if c, err = NewConverter(webhook.NewDefaultServiceResolver(), nil); err != nil {
 			return nil, err
 		}
-		c = factory
 	}
 	answers := runtime.NewScheme()
 	v1 := schema.GroupVersion{Version: "v1"}
@@ -194,13 +193,14 @@ func (d *definition) resource(v *apiextensionsv1.CustomResourceDefinitionVersion
 	names := &d.crd.Status.AcceptedNames
 	gvk := d.gvk(v.Name)
 	rules := newRules(d, v)
+	codec := newCodec(d, gvk)
 	r := &kind.Resource{
 		Group: gvk.Group, Name: names.Plural, Singular: names.Singular, Kind: names.Kind, ListKind: names.ListKind,
 		ShortNames: names.ShortNames, Categories: names.Categories, Namespaced: d.namespaced(), Verbs: resourceVerbs,
 		Storage: &kind.Storage{
 			Prefix:  keyRoot + gvk.Group + "/" + names.Plural,
 			Version: d.gvk(d.stored).GroupVersion(),
-			Codec:   newCodec(d, gvk),
+			Codec:   codec,
 		},
 		Published: published{d.crd, v.Name, d.whole},
 		Types: kind.Types{
@@ -218,6 +218,9 @@ func (d *definition) resource(v *apiextensionsv1.CustomResourceDefinitionVersion
 			Attributes: rules.attributes,
 			Table:      newTable(v),
 		},
+	}
+	if d.crd.Spec.Conversion.Strategy == apiextensionsv1.WebhookConverter {
+		r.Storage.Remote = newRemote(codec, names.ListKind)
 	}
 	if s := v.Subresources; s != nil && s.Status != nil {
 		r.ResetFields = rules.light.GetResetFields

@@ -199,7 +199,7 @@ func (d coercingDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, 
 		return obj, gvk, nil
 	}
 	for _, path := range unknown {
-		strict = append(strict, fmt.Errorf("unknown field %q", path))
+		strict = append(strict, fmt.Errorf(`unknown field "%s"`, path)) // upstream does not quote what is in it
 	}
 	return obj, gvk, runtime.NewStrictDecodingError(strict)
 }
