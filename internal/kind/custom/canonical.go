@@ -122,7 +122,7 @@ func (c *canonical) digits() []byte {
 // number reads a number. A whole one that does not fit an int64 is refused.
 func (c *canonical) number() {
 	digits := c.digits()
-	if bytes.IndexAny(digits, ".eE") < 0 {
+	if !bytes.ContainsAny(digits, ".eE") {
 		c.check(digits)
 		return
 	}
