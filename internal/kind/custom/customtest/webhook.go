@@ -31,7 +31,7 @@ type Webhook struct {
 func NewWebhook(t testing.TB) *Webhook {
 	t.Helper()
 	w := &Webhook{}
-	w.server = httptest.NewTLSServer(http.HandlerFunc(w.serve))
+	w.server = httptest.NewTLSServer(w)
 	t.Cleanup(w.Close)
 	return w
 }
@@ -65,7 +65,8 @@ func (w *Webhook) Calls() []int {
 	return calls
 }
 
-func (w *Webhook) serve(out http.ResponseWriter, r *http.Request) {
+// ServeHTTP answers a review. A Webhook that was not started may be served by others.
+func (w *Webhook) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	review := &apiextensionsv1.ConversionReview{}
 	body, err := io.ReadAll(r.Body)
 	if err == nil {
