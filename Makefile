@@ -1,5 +1,5 @@
 # The few words people expect. Everything is plain Go underneath.
-.PHONY: build test race lint bench twin
+.PHONY: build test race lint bench twin twin-e2e twin-operator
 
 build:
 	CGO_ENABLED=0 go build -o knarr ./cmd/knarr
@@ -22,3 +22,10 @@ bench: build
 
 twin: build
 	cd twin && go run .
+
+# Upstream's end-to-end specs, and an operator made with controller-runtime.
+twin-e2e:
+	cd twin && go run ./e2e
+
+twin-operator:
+	cd twin && go run ./operator

@@ -13,6 +13,8 @@ import (
 	"github.com/knarr-io/knarr/twin/compare"
 	"github.com/knarr-io/knarr/twin/fuzz"
 	"github.com/knarr-io/knarr/twin/sample"
+	"github.com/knarr-io/knarr/twin/stories"
+	"github.com/knarr-io/knarr/twin/story"
 )
 
 // fuzzFlags say how long and how stories are made up.
@@ -22,6 +24,7 @@ type fuzzFlags struct {
 	only     int64 // the number of the one story to tell, or -1
 	stop     int   // at so many differences
 	parallel int
+	custom   bool // of custom resources
 }
 
 func (f fuzzFlags) on() bool { return f.time > 0 || f.only >= 0 }
@@ -36,7 +39,7 @@ func fuzzing(ctx context.Context, f flags, out io.Writer, pair *compare.Pair, re
 	if err != nil {
 		return err
 	}
-	maker, err := fuzz.New(f.fuzz.seed, resources, full)
+	maker, err := newTeller(ctx, f, resources, full)
 	if err != nil {
 		return err
 	}
@@ -54,18 +57,39 @@ func fuzzing(ctx context.Context, f flags, out io.Writer, pair *compare.Pair, re
 	return run.finish(time.Since(began))
 }
 
+// A teller makes up stories. That of a number is always the same.
+type teller interface {
+	Story(number uint64) story.Story
+}
+
+// newTeller returns what makes up the stories that are asked for.
+func newTeller(ctx context.Context, f flags, resources []sample.Resource, full sample.Full) (teller, error) {
+	if !f.fuzz.custom {
+		return fuzz.New(f.fuzz.seed, resources, full)
+	}
+	var published []map[string]any
+	if f.published {
+		var err error
+		if published, err = stories.PublishedDefinitions(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return fuzz.NewCustom(f.fuzz.seed, published), nil
+}
+
 // A fuzzRun is shared by its workers; mu guards what is below it.
 type fuzzRun struct {
 	flags    flags
 	out      io.Writer
 	pair     *compare.Pair
-	maker    *fuzz.Fuzzer
+	maker    teller
 	deadline time.Time
 	last     uint64 // stories from this number on are not told; 0 for no end
 
 	mu                          sync.Mutex
 	next                        uint64
 	stories, requests, failures int
+	accepted, refused           int
 	known, chance               int            // stories with known differences only, and with ones not seen every time
 	seen                        map[string]int // differing stories, by what differs
 	err                         error
@@ -111,6 +135,11 @@ func (r *fuzzRun) tell(ctx context.Context, number uint64) error {
 	if err != nil {
 		return err
 	}
+	if r.flags.keep != "" && r.last > 0 {
+		if err := keep(r.flags.keep, result); err != nil {
+			return err
+		}
+	}
 	first, differs := unexplained(result)
 	always := differs
 	for told := 1; always && told < tellings; told++ {
@@ -125,6 +154,8 @@ func (r *fuzzRun) tell(ctx context.Context, number uint64) error {
 	r.stories++
 	r.requests += result.Requests
 	r.failures += result.Failures
+	r.accepted += result.Accepted
+	r.refused += result.Refused
 	switch {
 	case always:
 		r.show(s.Name, number, first)
@@ -167,10 +198,10 @@ func (r *fuzzRun) finish(took time.Duration) error {
 	for _, n := range r.seen {
 		differing += n
 	}
-	fmt.Fprintf(r.out, "\n| seed | time | stories | requests | known differences only | not seen every time | differing stories | different differences | answers 500 |\n")
-	fmt.Fprintf(r.out, "|---|---|---|---|---|---|---|---|---|\n")
-	fmt.Fprintf(r.out, "| %d | %s | %d | %d | %d | %d | %d | %d | %d |\n", r.flags.fuzz.seed, took.Round(time.Second),
-		r.stories, r.requests, r.known, r.chance, differing, len(r.seen), r.failures)
+	fmt.Fprintf(r.out, "\n| seed | time | stories | requests | accepted | refused | known differences only | not seen every time | differing stories | different differences | answers 500 |\n")
+	fmt.Fprintf(r.out, "|---|---|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(r.out, "| %d | %s | %d | %d | %d | %d | %d | %d | %d | %d | %d |\n", r.flags.fuzz.seed, took.Round(time.Second),
+		r.stories, r.requests, r.accepted, r.refused, r.known, r.chance, differing, len(r.seen), r.failures)
 	if r.err == nil && differing > 0 {
 		return fmt.Errorf("%d stories differ", differing)
 	}

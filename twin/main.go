@@ -70,6 +70,7 @@ func parse(arguments []string) (flags, error) {
 	set.StringVar(&f.logs, "logs", "", "keep the servers' logs in this directory")
 	set.DurationVar(&f.fuzz.time, "fuzz", 0, "tell made-up stories instead, for so long")
 	set.Uint64Var(&f.fuzz.seed, "seed", 1, "make up the stories of this seed")
+	set.BoolVar(&f.fuzz.custom, "custom", false, "make up stories of custom resources: schemas that are made up and, with -published, those that others have published")
 	set.Int64Var(&f.fuzz.only, "case", -1, "tell only the made-up story of this number")
 	set.IntVar(&f.fuzz.stop, "stop", 20, "make up no more stories after so many different differences")
 	set.IntVar(&f.fuzz.parallel, "parallel", 2, "tell so many made-up stories at a time")
@@ -111,7 +112,8 @@ func run(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return err
 	}
-	first, second, stop, err := startBoth(ctx, f, binaries)
+	aggregation := matching(f, stories.Aggregation(binaries.Knarr, "kubectl"))
+	first, second, stop, err := startBoth(ctx, f, binaries, len(aggregation) > 0)
 	if err != nil {
 		return err
 	}
@@ -128,6 +130,7 @@ func run(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return err
 	}
+	told = append(told, aggregation...)
 	report := newReport(os.Stdout, f.verbose, f.lines)
 	for _, s := range told {
 		began := time.Now()
@@ -187,13 +190,12 @@ func collect(ctx context.Context, f flags, binaries peer.Binaries, reference com
 	if err != nil {
 		return nil, err
 	}
-	var told []story.Story
-	for _, s := range slices.Concat(stories.Features(), kinds, stories.Subresources(resources), fields, bad, kubectl, custom, published) {
-		if f.run.MatchString(s.Name) {
-			told = append(told, s)
-		}
-	}
-	return told, nil
+	return matching(f, slices.Concat(stories.Features(), kinds, stories.Subresources(resources), fields, bad, kubectl, custom, published)), nil
+}
+
+// matching are the stories that are to be told.
+func matching(f flags, all []story.Story) []story.Story {
+	return slices.DeleteFunc(all, func(s story.Story) bool { return !f.run.MatchString(s.Name) })
 }
 
 // builtIn is the name, among kubectl's releases, of the kubectl within knarr.

@@ -12,8 +12,9 @@ import (
 	"github.com/knarr-io/knarr/twin/stories"
 )
 
-// startBoth starts the reference and the server that is compared with it.
-func startBoth(ctx context.Context, f flags, binaries peer.Binaries) (first, second compare.Side, stop func(), err error) {
+// startBoth starts the reference and the server that is compared with it, each with an
+// aggregated server beside it if one is needed.
+func startBoth(ctx context.Context, f flags, binaries peer.Binaries, aggregated bool) (first, second compare.Side, stop func(), err error) {
 	// Beside the binaries, so that every server's data is on the same, real disk.
 	dir, err := os.MkdirTemp(filepath.Join(f.root, "twin", ".peers"), "run-")
 	if err != nil {
@@ -23,7 +24,11 @@ func startBoth(ctx context.Context, f flags, binaries peer.Binaries) (first, sec
 		return first, second, nil, err
 	}
 	var servers []*peer.Server
+	var beside []*peer.Aggregated
 	stop = func() {
+		for _, a := range beside {
+			a.Close()
+		}
 		for _, s := range servers {
 			s.Stop()
 		}
@@ -47,6 +52,9 @@ func startBoth(ctx context.Context, f flags, binaries peer.Binaries) (first, sec
 		}
 		servers = append(servers, server)
 	}
+	if err == nil && aggregated {
+		beside, err = startAggregated(ctx, binaries, servers, dir)
+	}
 	if err != nil {
 		stop()
 		return first, second, nil, errors.Join(err, ctx.Err())
@@ -58,10 +66,31 @@ func startBoth(ctx context.Context, f flags, binaries peer.Binaries) (first, sec
 		stop()
 		return first, second, nil, err
 	}
+	if aggregated {
+		first.Aggregated, second.Aggregated = beside[0], beside[1]
+	}
 	if f.self {
 		second.Name = "kube-apiserver again"
 	}
 	return first, second, stop, nil
+}
+
+// startAggregated starts an aggregated server beside each. They are of one authority, which
+// is named in bodies that are compared. Those that were started are returned with an error, too.
+func startAggregated(ctx context.Context, binaries peer.Binaries, servers []*peer.Server, dir string) ([]*peer.Aggregated, error) {
+	authority, err := peer.NewAuthority("aggregated-ca")
+	if err != nil {
+		return nil, err
+	}
+	var all []*peer.Aggregated
+	for i, server := range servers {
+		a, err := peer.StartAggregated(ctx, binaries, server, authority, filepath.Join(dir, fmt.Sprint(i+1)))
+		if err != nil {
+			return all, err
+		}
+		all = append(all, a)
+	}
+	return all, nil
 }
 
 func side(s *peer.Server, dir string, number int) (compare.Side, error) {
@@ -76,7 +105,9 @@ func side(s *peer.Server, dir string, number int) (compare.Side, error) {
 
 // keepLogs copies the servers' logs, numbered as the servers are.
 func keepLogs(dir, to string) {
-	logs, _ := filepath.Glob(filepath.Join(dir, "*", "*.log")) // the pattern is well formed
+	logs, _ := filepath.Glob(filepath.Join(dir, "*", "*.log")) // the patterns are well formed
+	more, _ := filepath.Glob(filepath.Join(dir, "*", "aggregated", "*.log"))
+	logs = append(logs, more...)
 	for _, path := range logs {
 		content, err := os.ReadFile(path)
 		if err == nil {

@@ -25,6 +25,8 @@ type Side struct {
 	Kubeconfig string
 	// Addresses are further names the server gives itself in its answers.
 	Addresses []string
+	// Aggregated is beside the server, if a story needs it.
+	Aggregated story.Aggregated
 }
 
 // Pair tells stories to two servers. Several stories may be told at once.
@@ -52,6 +54,12 @@ func New(first, second Side, known []*Known) (*Pair, error) {
 		if p.servers[i], err = story.NewServer(side.Config, side.Kubeconfig); err != nil {
 			return nil, fmt.Errorf("%s: %w", side.Name, err)
 		}
+		if side.Aggregated == nil {
+			continue
+		}
+		if err := p.servers[i].Beside(side.Aggregated); err != nil {
+			return nil, fmt.Errorf("%s: %w", side.Name, err)
+		}
 	}
 	return p, nil
 }
@@ -75,6 +83,9 @@ type Result struct {
 	Differences []Difference
 	// Failures is how many of the second server's answers have the status 500.
 	Failures int
+	// Accepted and Refused are how many requests the first server did, and how
+	// many it did not.
+	Accepted, Refused int
 	// Transcript is what the first server said, in its normal form.
 	Transcript []string
 }
@@ -111,6 +122,13 @@ func (p *Pair) Tell(ctx context.Context, s story.Story) (Result, error) {
 	for _, e := range told[1].exchanges {
 		if e.Status == http.StatusInternalServerError {
 			result.Failures++
+		}
+	}
+	for _, e := range told[0].exchanges {
+		if e.Status >= 200 && e.Status < 300 {
+			result.Accepted++
+		} else {
+			result.Refused++
 		}
 	}
 	for i := range max(len(told[0].texts), len(told[1].texts)) {
@@ -179,7 +197,7 @@ func (p *Pair) tell(ctx context.Context, i int, namespace string, s story.Story)
 	if err := ctx.Err(); err != nil {
 		return telling{}, err
 	}
-	names := normal.New(start, addresses(side)...)
+	names := normal.New(start, append(addresses(side), session.Addresses...)...)
 	names.Prefixes, names.Ignore, names.AnyOrder = session.Prefixes, p.Ignore, s.AnyOrder
 	return telling{session.Exchanges, p.decoder.form(session.Exchanges, names)}, nil
 }

@@ -177,9 +177,11 @@ var (
 	// The credential that a request came with, as kube-apiserver notes it in a user's extra.
 	certificate   = regexp.MustCompile(`-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----`)
 	certificateID = regexp.MustCompile(`X509SHA256=[0-9a-f]{64}`)
+	// What CEL calls the type of an object, by a number drawn at random.
+	selfType      = regexp.MustCompile(`\bselfType\d+`)
 	continueQuery = regexp.MustCompile(`\bcontinue=[A-Za-z0-9%_.=-]+`)
 	// Where upstream's messages and a request's query mention a revision.
-	revisionIn = regexp.MustCompile(`((?i:resource ?version)\b[^0-9,;&]{0,40}?|\bcurrent: )(\d+)\b`)
+	revisionIn = regexp.MustCompile(`((?i:resource ?version)\b[^0-9,;&]{0,40}?|\bcurrent: |not decodable revision=)(\d+)\b`)
 )
 
 // Text is the normal form of any text, alone or within a document.
@@ -204,6 +206,7 @@ func (n *Names) Text(text string) string {
 	text = jwt.ReplaceAllString(text, "<token>")
 	text = certificate.ReplaceAllStringFunc(text, func(s string) string { return n.name("certificate", s) })
 	text = certificateID.ReplaceAllString(text, "X509SHA256=<digest>")
+	text = selfType.ReplaceAllString(text, "<self-type>")
 	text = continueQuery.ReplaceAllString(text, "continue=<continue>")
 	return replaceGroup(revisionIn, text, 2, func(s string) string { return n.revision(s, false) })
 }

@@ -170,6 +170,8 @@ func TestText(t *testing.T) {
 		"GET /x?limit=500":                                              "GET /x?limit=500",
 		"Too large resource version: 999, current: 112":                 "Too large resource version: <at-revision-2>, current: <at-revision-2>",
 		"the UID in the precondition: " + uidB:                          "the UID in the precondition: <uid-2>",
+		"object not decodable revision=105: x":                          "object not decodable revision=<at-revision-1>: x",
+		"no matching overload for 'size' applied to '(selfType94.a)'":   "no matching overload for 'size' applied to '(<self-type>.a)'",
 		"80:30123/TCP":                                                  "80:<node-port-1>/TCP",
 		"spec.ports[0].nodePort: Invalid value: 80: not in 30000-32767": "spec.ports[0].nodePort: Invalid value: 80: not in 30000-32767",
 	} {
@@ -212,6 +214,13 @@ func TestTheOrderOfCausesMayBeLeftOut(t *testing.T) {
 	}
 	n := New(1)
 	n.AnyOrder = true
+	unfit := func(errors string) string {
+		return refusal("failed to create typed patch object (/a; v1, Kind=B): "+errors, "a", "b")
+	}
+	const undeclared = ".x: field not declared in schema"
+	if forms := form(t, n, unfit(undeclared), unfit("errors:\n  "+undeclared+"\n  .y: expected string"), unfit(".y: expected string"), unfit(".z: expected string")); forms[0] != forms[1] || forms[2] == forms[3] {
+		t.Errorf("what a walk met before an unknown field: %s", forms)
+	}
 	if forms := form(t, n, one, refusal("invalid: [a: bad]", "a", "a")); forms[0] == forms[1] {
 		t.Errorf("a cause that is missing is not seen: %s", forms[0])
 	}

@@ -1,6 +1,7 @@
 package normal
 
 import (
+	"regexp"
 	"sort"
 	"strings"
 )
@@ -81,9 +82,18 @@ func orderDetails(details object) object {
 	return result
 }
 
+// A walk over an object that meets a field that the schema does not have ends there;
+// what it met before is chance, as maps have no order.
+const undeclared = "field not declared in schema"
+
+var misfit = regexp.MustCompile(`(?s)((?:failed to [a-z ]+(?: \([^)]*\))?: )+).*`)
+
 // orderList sorts the parts of "...: [a, b, c]", and the lines below "errors:"; a part
 // that has a comma itself falls apart, on both sides alike.
 func orderList(message string) string {
+	if strings.Contains(message, undeclared) {
+		message = misfit.ReplaceAllString(message, "$1<fields that do not fit>")
+	}
 	const errors = "errors:\n"
 	if start := strings.Index(message, errors); start >= 0 {
 		lines := strings.Split(message[start+len(errors):], "\n")

@@ -69,24 +69,11 @@ func StartKubeAPIServer(ctx context.Context, b Binaries, o Options) (_ *Server, 
 		}
 	}()
 	began := time.Now()
-	etcd, err := start("etcd", filepath.Join(o.Dir, "etcd.log"), nil, b.Etcd,
-		"--data-dir="+filepath.Join(o.Dir, "etcd"),
-		"--listen-client-urls=http://127.0.0.1:"+etcdClient,
-		"--advertise-client-urls=http://127.0.0.1:"+etcdClient,
-		"--listen-peer-urls=http://127.0.0.1:"+etcdPeer,
-		"--initial-advertise-peer-urls=http://127.0.0.1:"+etcdPeer,
-		"--initial-cluster=default=http://127.0.0.1:"+etcdPeer,
-		"--log-level=warn",
-	)
+	etcd, err := startEtcd(ctx, b.Etcd, o.Dir, etcdClient, etcdPeer)
 	if err != nil {
 		return nil, err
 	}
 	s.processes = append(s.processes, etcd)
-	// kube-apiserver backs off for a second when its first dial fails, so it is
-	// faster to wait than to start both at once.
-	if err := awaitListening(ctx, etcd, net.JoinHostPort("127.0.0.1", etcdClient)); err != nil {
-		return nil, err
-	}
 
 	apiserver, err := start("kube-apiserver", filepath.Join(o.Dir, "kube-apiserver.log"), nil, b.KubeAPIServer,
 		append(append(tokens,
@@ -98,6 +85,13 @@ func StartKubeAPIServer(ctx context.Context, b Binaries, o Options) (_ *Server, 
 			"--secure-port="+secure,
 			"--cert-dir="+filepath.Join(o.Dir, "serving"),
 			"--client-ca-file="+pki.caFile,
+			"--requestheader-client-ca-file="+pki.frontProxyCAFile,
+			"--requestheader-allowed-names="+frontProxyName,
+			"--requestheader-username-headers=X-Remote-User",
+			"--requestheader-group-headers=X-Remote-Group",
+			"--requestheader-extra-headers-prefix=X-Remote-Extra-",
+			"--proxy-client-cert-file="+pki.frontProxyCertFile,
+			"--proxy-client-key-file="+pki.frontProxyKeyFile,
 			"--service-account-issuer="+serviceAccountIssuer,
 			"--service-account-key-file="+pki.serviceAccountFile,
 			"--service-account-signing-key-file="+pki.serviceAccountFile,
@@ -130,6 +124,29 @@ func StartKubeAPIServer(ctx context.Context, b Binaries, o Options) (_ *Server, 
 		},
 	}
 	return s, nil
+}
+
+// startEtcd starts an etcd on two ports, for clients and peers, and returns when it listens.
+func startEtcd(ctx context.Context, binary, dir, client, peer string) (*process, error) {
+	etcd, err := start("etcd", filepath.Join(dir, "etcd.log"), nil, binary,
+		"--data-dir="+filepath.Join(dir, "etcd"),
+		"--listen-client-urls=http://127.0.0.1:"+client,
+		"--advertise-client-urls=http://127.0.0.1:"+client,
+		"--listen-peer-urls=http://127.0.0.1:"+peer,
+		"--initial-advertise-peer-urls=http://127.0.0.1:"+peer,
+		"--initial-cluster=default=http://127.0.0.1:"+peer,
+		"--log-level=warn",
+	)
+	if err != nil {
+		return nil, err
+	}
+	// An API server backs off for a second when its first dial fails, so it is
+	// faster to wait than to start both at once.
+	if err := awaitListening(ctx, etcd, net.JoinHostPort("127.0.0.1", client)); err != nil {
+		etcd.stop(stopTimeout)
+		return nil, err
+	}
+	return etcd, nil
 }
 
 // ServiceCIDR is the range both servers take cluster IPs from (upstream's default).

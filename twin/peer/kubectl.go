@@ -74,7 +74,7 @@ func BuildKubectl(ctx context.Context, root, version string) (string, error) {
 			return "", fmt.Errorf("kubectl %s: go %s: %w\n%s", version, arguments[0], err, output)
 		}
 	}
-	return binary, goBuild(ctx, module, binary, ".", "-s -w -X k8s.io/component-base/version.gitVersion="+version)
+	return binary, compile(ctx, module, binary, "build", ".", stripped+inVersion+"gitVersion="+version)
 }
 
 // WriteKubeconfig writes a file with which kubectl reaches the server as the

@@ -7,82 +7,75 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
-	"time"
 )
 
 // AdminName is the user name of the client that a Server's Config logs in as; it
 // is the one knarr's admin.kubeconfig carries, so that recorded user names agree.
 const AdminName = "kubernetes-admin"
 
-// pki is what a kube-apiserver needs to know its clients and sign its tokens.
+// frontProxyName is what a server calls itself that passes requests on, as kubeadm has it.
+const frontProxyName = "front-proxy-client"
+
+// pki is what a kube-apiserver needs to know its clients, sign its tokens and pass
+// requests on to other servers.
 type pki struct {
 	caFile              string
 	serviceAccountFile  string
 	adminCert, adminKey []byte // PEM
+
+	frontProxyCAFile, frontProxyCertFile, frontProxyKeyFile string
 }
 
 func newPKI(dir string) (*pki, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	p := &pki{
+		caFile:             filepath.Join(dir, "ca.crt"),
+		serviceAccountFile: filepath.Join(dir, "service-account.key"),
+		frontProxyCAFile:   filepath.Join(dir, "front-proxy-ca.crt"),
+	}
+	ca, err := NewAuthority("twin-ca")
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
-	ca := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "twin-ca"},
-		NotBefore:             now.Add(-time.Hour),
-		NotAfter:              now.Add(24 * time.Hour),
-		KeyUsage:              x509.KeyUsageCertSign,
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-	}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
-	if err != nil {
+	if p.adminCert, p.adminKey, err = ca.client(pkix.Name{CommonName: AdminName, Organization: []string{"system:masters"}}); err != nil {
 		return nil, err
 	}
-	adminKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	admin := &x509.Certificate{
-		SerialNumber: big.NewInt(2),
-		Subject:      pkix.Name{CommonName: AdminName, Organization: []string{"system:masters"}},
-		NotBefore:    now.Add(-time.Hour),
-		NotAfter:     now.Add(24 * time.Hour),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	adminDER, err := x509.CreateCertificate(rand.Reader, admin, ca, adminKey.Public(), caKey)
-	if err != nil {
+	if err := p.frontProxy(dir); err != nil {
 		return nil, err
 	}
 	accountKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-
-	p := &pki{
-		caFile:             filepath.Join(dir, "ca.crt"),
-		serviceAccountFile: filepath.Join(dir, "service-account.key"),
-		adminCert:          certificatePEM(adminDER),
-	}
-	if p.adminKey, err = keyPEM(adminKey); err != nil {
-		return nil, err
-	}
 	account, err := keyPEM(accountKey)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(p.caFile, certificatePEM(caDER), 0o600); err != nil {
+	if err := os.WriteFile(p.caFile, ca.CertPEM, 0o600); err != nil {
 		return nil, err
 	}
 	return p, os.WriteFile(p.serviceAccountFile, account, 0o600)
+}
+
+// frontProxy makes the certificate by which other servers know that they may believe
+// this one who asks.
+func (p *pki) frontProxy(dir string) error {
+	ca, err := NewAuthority("front-proxy-ca")
+	if err != nil {
+		return err
+	}
+	cert, key, err := ca.client(pkix.Name{CommonName: frontProxyName})
+	if err != nil {
+		return err
+	}
+	if p.frontProxyCertFile, p.frontProxyKeyFile, err = writePair(dir, frontProxyName, cert, key); err != nil {
+		return err
+	}
+	return os.WriteFile(p.frontProxyCAFile, ca.CertPEM, 0o600)
 }
 
 func certificatePEM(der []byte) []byte {

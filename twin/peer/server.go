@@ -18,6 +18,9 @@ import (
 // readyTimeout bounds how long a server may take to become ready.
 const readyTimeout = 2 * time.Minute
 
+// stopTimeout is how long a process has to end in order.
+const stopTimeout = 10 * time.Second
+
 // Options are what may be asked of any server, in words both kinds understand.
 type Options struct {
 	// Dir is where the server keeps everything: data, certificates, logs. It must exist and be empty.
@@ -44,7 +47,7 @@ type Server struct {
 // Stop ends the server's processes, the last started first, and returns when they are gone.
 func (s *Server) Stop() {
 	for i := len(s.processes) - 1; i >= 0; i-- {
-		s.processes[i].stop(10 * time.Second)
+		s.processes[i].stop(stopTimeout)
 	}
 	s.processes = nil
 }

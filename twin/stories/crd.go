@@ -25,7 +25,7 @@ func Custom() ([]story.Story, error) {
 	}
 	return slices.Concat(definitionLife(), definitionVersions(), definitionNames(), definitionPlaces(), definitionEnds(), bad,
 		customObjects(), customBodies(), customReads(), customWatches(), customSubresources(), customColumns(), customFields(),
-		customSchemas(), customDefaults(), customRules(), customRatchets(), customStrict(), customApplies(), customDiscovery()), nil
+		customSchemas(), customDefaults(), customRules(), customRatchets(), customStrict(), customApplies(), customDiscovery(), conversions()), nil
 }
 
 // A custom is a custom resource that a story defines for itself.

@@ -43,12 +43,6 @@ versions:
 
 // customDiscovery tells of what clients are told there is.
 func customDiscovery() []story.Story {
-	says := func(text string) func(story.Answer) bool {
-		return func(a story.Answer) bool { return story.Found(a) && strings.Contains(string(a.Body), text) }
-	}
-	silent := func(text string) func(story.Answer) bool {
-		return func(a story.Answer) bool { return !strings.Contains(string(a.Body), text) }
-	}
 	// The group alone, of a document that tells of all.
 	group := func(c custom, accept string) {
 		c.Await("/apis", says(`"`+c.group+`"`), story.Accept(accept))

@@ -67,6 +67,36 @@ func Published(ctx context.Context, command ...string) ([]story.Story, error) {
 	return all, nil
 }
 
+// PublishedDefinitions are those definitions, whose modules are downloaded.
+func PublishedDefinitions(ctx context.Context) ([]map[string]any, error) {
+	var all []map[string]any
+	for _, set := range publishedSets {
+		files, err := published(ctx, set.module, set.files)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", set.module, err)
+		}
+		for _, file := range files {
+			name, err := definitionIn(file)
+			if err != nil {
+				return nil, err
+			}
+			if name == "" {
+				continue
+			}
+			content, err := os.ReadFile(file)
+			if err != nil {
+				return nil, err
+			}
+			var definition map[string]any
+			if err := yaml.Unmarshal(content, &definition); err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
+			all = append(all, definition)
+		}
+	}
+	return all, nil
+}
+
 // published returns the files of a module that match a pattern.
 func published(ctx context.Context, module, pattern string) ([]string, error) {
 	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)

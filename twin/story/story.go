@@ -40,6 +40,8 @@ type Session struct {
 	Exchanges []*Exchange
 	// Prefixes are the generateNames of what the story created.
 	Prefixes []string
+	// Addresses are those of servers that the story has started.
+	Addresses []string
 	// AfterWrite, if set, is called after each request that is not a GET.
 	AfterWrite func()
 
@@ -72,6 +74,8 @@ type Server struct {
 	kubeconfig string
 	admin      http.RoundTripper
 	anonymous  http.RoundTripper
+	aggregated Aggregated
+	direct     *Server // the aggregated one, past this
 }
 
 // UserAgent names the client; servers record its first word as the field manager.
@@ -88,7 +92,7 @@ func NewServer(config *rest.Config, kubeconfig string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{config.Host, kubeconfig, admin, stranger}, nil
+	return &Server{host: config.Host, kubeconfig: kubeconfig, admin: admin, anonymous: stranger}, nil
 }
 
 // Begin opens a session in the given namespace, which it creates. The request that

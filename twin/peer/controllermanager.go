@@ -1,0 +1,76 @@
+package peer
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"k8s.io/client-go/rest"
+)
+
+// idleControllers are those of kube-controller-manager that would do harm where no kubelet
+// runs: they take a node whose kubelet does not report for one that has failed.
+var idleControllers = []string{"node-lifecycle-controller", "taint-eviction-controller"}
+
+// StartControllerManager starts kube-controller-manager, whose binary is given, beside the
+// server, which Stop ends with it. It keeps what it needs in a directory of its own
+// below dir, and is at work when StartControllerManager returns.
+func (s *Server) StartControllerManager(ctx context.Context, binary, dir string) error {
+	dir = filepath.Join(dir, "controller-manager")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	kubeconfig, authority := filepath.Join(dir, "kubeconfig"), filepath.Join(dir, "ca.crt")
+	config := rest.CopyConfig(s.Config)
+	if err := rest.LoadTLSFiles(config); err != nil {
+		return err
+	}
+	if err := WriteKubeconfig(config, kubeconfig); err != nil {
+		return err
+	}
+	if err := os.WriteFile(authority, config.CAData, 0o600); err != nil {
+		return err
+	}
+	manager, err := start("kube-controller-manager", filepath.Join(dir, "kube-controller-manager.log"), nil, binary,
+		"--kubeconfig="+kubeconfig,
+		"--root-ca-file="+authority,
+		"--leader-elect=false",
+		"--secure-port=0",
+		"--controllers=*,-"+strings.Join(idleControllers, ",-"),
+	)
+	if err != nil {
+		return err
+	}
+	s.processes = append(s.processes, manager)
+	return s.awaitObject(ctx, manager, "/api/v1/namespaces/default/serviceaccounts/default")
+}
+
+// awaitObject waits until an object is there that a process makes.
+func (s *Server) awaitObject(ctx context.Context, maker *process, uri string) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	client, err := rest.HTTPClientFor(s.Config)
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	err = poll(ctx, []*process{maker}, func() bool {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Config.Host+uri, nil)
+		if err != nil {
+			return false
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return false
+		}
+		response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", uri, err)
+	}
+	return nil
+}
