@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -20,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	apidiscovery "k8s.io/apiserver/pkg/endpoints/discovery"
 	"k8s.io/client-go/rest"
@@ -43,6 +45,7 @@ import (
 	"github.com/knarr-io/knarr/internal/openapi"
 	"github.com/knarr-io/knarr/internal/pods"
 	"github.com/knarr-io/knarr/internal/process"
+	"github.com/knarr-io/knarr/internal/reviews"
 	"github.com/knarr-io/knarr/internal/service"
 	"github.com/knarr-io/knarr/internal/serviceaccount"
 	"github.com/knarr-io/knarr/internal/state"
@@ -61,9 +64,10 @@ type Server struct {
 	http     *http.Server
 	health   *health.Handler
 	state    *state.State
-	// authorizer decides who may do what.
-	authorizer  authorizer.Authorizer
-	aggregation *aggregation
+	// authenticator finds out who asks, and authorizer decides who may do what.
+	authenticator authenticator.Request
+	authorizer    authorizer.Authorizer
+	aggregation   *aggregation
 
 	requests *gate
 	stopping chan struct{} // closed when watches are to end
@@ -264,6 +268,13 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 	}
 	verbs.Actions = pods.Actions(verbs, keeper.Catalogue)
 	verbs.Actions[serviceaccount.Key] = serviceaccount.NewTokenRequests(certs.issuer, tokenObjects(verbs, keeper.Catalogue), verbs.Authorizer)
+	maps.Copy(verbs.Actions, reviews.Actions(catalogue, reviews.Options{
+		// There is none yet; nobody asks before the server serves.
+		Authenticator: authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+			return s.authenticator.AuthenticateRequest(r)
+		}),
+		APIAudiences: certs.issuer.Audiences(), Authorizer: verbs.Authorizer,
+	}))
 	verbs.Computed = map[schema.GroupResource]verb.Computed{componentstatus.Resource: componentstatus.New(s.state.Err)}
 	s.keepDefinitions(ctx, background, verbs, keeper)
 	s.background.Go(func() { content.Run(background, verbs) })
@@ -293,6 +304,7 @@ func (s *Server) handler(current func() *kind.Catalogue, verbs *verb.Verbs, cert
 	if err != nil {
 		return nil, err
 	}
+	s.authenticator = who
 	s.health = health.New(health.Ping(), health.Log(klog.Flush), health.Check{
 		Name: "etcd", On: health.All, Check: func(*http.Request) error { return s.state.Err() },
 	})

@@ -27,7 +27,7 @@ var layers = []layer{
 	{"knarrtest", []string{"."}, "a server for tests is a server: through the root package"},
 	{".", []string{
 		"internal/endpoint", "internal/discovery", "internal/openapi", "internal/health", "internal/aggregate", "internal/auth",
-		"internal/bootstrap", "internal/componentstatus", "internal/verb", "internal/controller", "internal/serviceaccount", "internal/pods", "internal/admission", "internal/service", "internal/ownership", "internal/kind",
+		"internal/bootstrap", "internal/componentstatus", "internal/verb", "internal/controller", "internal/serviceaccount", "internal/reviews", "internal/pods", "internal/admission", "internal/service", "internal/ownership", "internal/kind",
 		"internal/state", "internal/object", "internal/store", "internal/pki", "internal/kubeconfig", "internal/process",
 	}, "the root package puts the parts together, so it may see all of them but the command line"},
 
@@ -45,6 +45,7 @@ var layers = []layer{
 	{"internal/controller", []string{"internal/controller", "internal/verb", "internal/service", "internal/kind", "internal/state", "internal/object", "internal/store"}, "beside the verbs: changes objects through them, as any client does, or together with what is written"},
 	{"internal/componentstatus", nil, "asks other servers how they are"},
 	{"internal/serviceaccount", []string{"internal/verb", "internal/kind"}, "beside the verbs: answers requests for tokens, and reads objects through them"},
+	{"internal/reviews", []string{"internal/verb", "internal/kind"}, "beside the verbs: answers who somebody is and what he may do"},
 	{"internal/pods", []string{"internal/verb", "internal/kind", "internal/object"}, "beside the verbs: does to pods, through them, what is more than storing"},
 	{"internal/verb", []string{"internal/admission", "internal/ownership", "internal/kind", "internal/state", "internal/object", "internal/store"}, "applies rules and commits; knows no HTTP routes and no users' rights beyond what it is handed"},
 	{"internal/admission", []string{"internal/kind", "internal/state", "internal/object"}, "plugins see a change and what is true now, not where it is kept"},

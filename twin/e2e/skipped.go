@@ -14,7 +14,6 @@ var skipped = []reason{
 
 // known are the specs that do not pass against knarr yet. One that does has to leave the list.
 var known = []reason{
-	{`should return a 406 for a backend which does not implement metadata`, "it asks for a review, and reviews are a later issue"},
 	{`health handlers should contain necessary checks`, "health checks name what is there, and knarr has fewer parts than kube-apiserver"},
 }
 

@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
@@ -21,8 +23,23 @@ import (
 // get: these paths, not what is below them.
 var publicPaths = []string{"/healthz", "/livez", "/readyz", "/version", "/version/"}
 
+// discoveryPaths is what upstream's role system:discovery lets all who are
+// authenticated get. A star stands for what is below.
+var discoveryPaths = []string{
+	"/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/",
+}
+
+// selfReviews is what upstream's role system:basic-user lets them create: what they
+// are and may do.
+var selfReviews = []schema.GroupResource{
+	{Group: "authorization.k8s.io", Resource: "selfsubjectaccessreviews"},
+	{Group: "authorization.k8s.io", Resource: "selfsubjectrulesreviews"},
+	{Group: "authentication.k8s.io", Resource: "selfsubjectreviews"},
+}
+
 // New returns the authorizer of a server without RBAC: the group system:masters
-// may do everything, all others may get the public paths. It is safe for
+// may do everything, all others may get the public paths, and those who are
+// authenticated look at what there is and ask about themselves. It is safe for
 // concurrent use. A request without a user is an error.
 //
 // A caller allows what is allowed whatever the error, answers 500 to an error
@@ -45,7 +62,22 @@ func authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision,
 	if anyone && !a.IsResourceRequest() && a.GetVerb() == "get" && slices.Contains(publicPaths, a.GetPath()) {
 		return authorizer.DecisionAllow, "", nil
 	}
+	if slices.Contains(groups, user.AllAuthenticated) && (discovers(a) || reviewsSelf(a)) {
+		return authorizer.DecisionAllow, "", nil
+	}
 	return authorizer.DecisionNoOpinion, "", nil
+}
+
+func discovers(a authorizer.Attributes) bool {
+	return !a.IsResourceRequest() && a.GetVerb() == "get" && slices.ContainsFunc(discoveryPaths, func(path string) bool {
+		below, all := strings.CutSuffix(path, "*")
+		return a.GetPath() == path || all && strings.HasPrefix(a.GetPath(), below)
+	})
+}
+
+func reviewsSelf(a authorizer.Attributes) bool {
+	return a.IsResourceRequest() && a.GetVerb() == "create" && a.GetSubresource() == "" &&
+		slices.Contains(selfReviews, schema.GroupResource{Group: a.GetAPIGroup(), Resource: a.GetResource()})
 }
 
 // Attributes is what an authorizer looks at: who (nil if nobody was

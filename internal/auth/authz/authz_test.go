@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/endpoints/filters"
@@ -38,10 +40,8 @@ func TestAnonymousCodes(t *testing.T) {
 		if code == "200" {
 			want = authorizer.DecisionAllow
 		}
-		for _, who := range []user.Info{anonymous, jane} {
-			if got := decide(t, who, &request.RequestInfo{Verb: "get", Path: path}); got != want {
-				t.Errorf("%s to get %s: %v, want %v", who.GetName(), path, got, want)
-			}
+		if got := decide(t, anonymous, &request.RequestInfo{Verb: "get", Path: path}); got != want {
+			t.Errorf("get %s: %v, want %v", path, got, want)
 		}
 	}
 	if lines == 0 {
@@ -49,22 +49,33 @@ func TestAnonymousCodes(t *testing.T) {
 	}
 }
 
-// The public paths are upstream's, whatever release it is.
-func TestPublicPathsAreUpstreams(t *testing.T) {
+// What everyone may is upstream's, whatever release it is.
+func TestRolesAreUpstreams(t *testing.T) {
+	roles := map[string][]rbacv1.PolicyRule{}
 	for _, role := range bootstrappolicy.ClusterRoles() {
-		if role.Name != "system:public-info-viewer" {
-			continue
-		}
-		if len(role.Rules) != 1 || !slices.Equal(role.Rules[0].Verbs, []string{"get"}) {
-			t.Fatalf("rules %v, want one for get", role.Rules)
-		}
-		want := slices.Sorted(slices.Values(role.Rules[0].NonResourceURLs))
-		if !slices.Equal(publicPaths, want) {
-			t.Errorf("public paths %q, upstream has %q", publicPaths, want)
-		}
-		return
+		roles[role.Name] = role.Rules
 	}
-	t.Error("upstream has no role system:public-info-viewer")
+	for name, paths := range map[string][]string{"system:public-info-viewer": publicPaths, "system:discovery": discoveryPaths} {
+		rules := roles[name]
+		if len(rules) != 1 || !slices.Equal(rules[0].Verbs, []string{"get"}) {
+			t.Fatalf("%s: rules %v, want one for get", name, rules)
+		}
+		if want := slices.Sorted(slices.Values(rules[0].NonResourceURLs)); !slices.Equal(paths, want) {
+			t.Errorf("%s: %q, upstream has %q", name, paths, want)
+		}
+	}
+	var reviews []schema.GroupResource
+	for _, rule := range roles["system:basic-user"] {
+		if !slices.Equal(rule.Verbs, []string{"create"}) || len(rule.APIGroups) != 1 {
+			t.Fatalf("system:basic-user: rule %v, want one to create", rule)
+		}
+		for _, resource := range rule.Resources {
+			reviews = append(reviews, schema.GroupResource{Group: rule.APIGroups[0], Resource: resource})
+		}
+	}
+	if !slices.Equal(reviews, selfReviews) {
+		t.Errorf("reviews %q, upstream has %q", selfReviews, reviews)
+	}
 }
 
 func TestAuthorize(t *testing.T) {
@@ -85,6 +96,14 @@ func TestAuthorize(t *testing.T) {
 		{"public path, head", anonymous, &request.RequestInfo{Verb: "head", Path: "/healthz"}, authorizer.DecisionNoOpinion},
 		{"public path, post", jane, &request.RequestInfo{Verb: "post", Path: "/version"}, authorizer.DecisionNoOpinion},
 		{"a resource at a public path", anonymous, &request.RequestInfo{IsResourceRequest: true, Verb: "get", Path: "/version"}, authorizer.DecisionNoOpinion},
+		{"jane discovers", jane, &request.RequestInfo{Verb: "get", Path: "/apis/apps/v1"}, authorizer.DecisionAllow},
+		{"jane discovers all", jane, &request.RequestInfo{Verb: "get", Path: "/openapi"}, authorizer.DecisionAllow},
+		{"jane looks elsewhere", jane, &request.RequestInfo{Verb: "get", Path: "/metrics"}, authorizer.DecisionNoOpinion},
+		{"beside discovery", jane, &request.RequestInfo{Verb: "get", Path: "/apisx"}, authorizer.DecisionNoOpinion},
+		{"anonymous discovers", anonymous, &request.RequestInfo{Verb: "get", Path: "/apis"}, authorizer.DecisionNoOpinion},
+		{"jane asks about herself", jane, &request.RequestInfo{IsResourceRequest: true, Verb: "create", APIGroup: "authorization.k8s.io", Resource: "selfsubjectaccessreviews"}, authorizer.DecisionAllow},
+		{"jane asks about others", jane, &request.RequestInfo{IsResourceRequest: true, Verb: "create", APIGroup: "authorization.k8s.io", Resource: "subjectaccessreviews"}, authorizer.DecisionNoOpinion},
+		{"anonymous asks about itself", anonymous, &request.RequestInfo{IsResourceRequest: true, Verb: "create", APIGroup: "authentication.k8s.io", Resource: "selfsubjectreviews"}, authorizer.DecisionNoOpinion},
 		{"in no group", nobody, &request.RequestInfo{Verb: "get", Path: "/version"}, authorizer.DecisionNoOpinion},
 	} {
 		t.Run(c.name, func(t *testing.T) {
