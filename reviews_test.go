@@ -79,6 +79,29 @@ func TestReviews(t *testing.T) {
 	if _, err := account.Discovery().ServerGroups(); err != nil {
 		t.Errorf("what there is: %v", err)
 	}
+	// Who may do everything may act for others, and then do no more than they may.
+	config = server.ClientConfig()
+	config.Impersonate = rest.ImpersonationConfig{UserName: "jane", Groups: []string{"dev"}}
+	jane, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if who, err := jane.AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{}); err != nil ||
+		who.Status.UserInfo.Username != "jane" {
+		t.Errorf("acting for jane: %+v, %v", who, err)
+	}
+	if _, err := jane.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("listing for jane: %v", err)
+	}
+	config = rest.CopyConfig(config)
+	config.TLSClientConfig.CertData, config.TLSClientConfig.KeyData, config.BearerToken = nil, nil, token.Status.Token
+	other, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Discovery().ServerGroups(); !apierrors.IsForbidden(err) {
+		t.Errorf("who may not act for jane: %v", err)
+	}
 	_, err = account.AuthenticationV1().TokenReviews().Create(t.Context(), &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: "x"}}, metav1.CreateOptions{})
 	if !apierrors.IsForbidden(err) {
 		t.Errorf("who others are: %v", err)

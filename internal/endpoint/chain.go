@@ -10,8 +10,13 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/endpoints/filters/impersonation"
 	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/features"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/klog/v2"
 )
 
@@ -32,6 +37,15 @@ func withPanicRecovery(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(w, r)
 	})
+}
+
+// withImpersonation has requests be those of the user that their headers name, if
+// who asks may act for him, and refuses them if not.
+func withImpersonation(next http.Handler, a authorizer.Authorizer, status runtime.NegotiatedSerializer) http.Handler {
+	if utilfeature.DefaultFeatureGate.Enabled(features.ConstrainedImpersonation) {
+		return impersonation.WithConstrainedImpersonation(next, a, status)
+	}
+	return impersonation.WithImpersonation(next, a, status)
 }
 
 // longRunning reports whether a request may last: a watch, or one that

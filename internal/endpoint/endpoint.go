@@ -94,6 +94,7 @@ func New(o Options) http.Handler {
 	var h http.Handler = http.HandlerFunc(e.route)
 	h = filters.WithAuthorization(h, o.Authorizer, e.status)
 	h = e.withMaxInFlight(h)
+	h = withImpersonation(h, o.Authorizer, e.status)
 	h = filters.WithAuthentication(h, o.Authenticator, filters.Unauthorized(e.status), o.APIAudiences, nil)
 	h = filters.WithWarningRecorder(h)
 	h = e.withDeadline(h)
