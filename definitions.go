@@ -38,6 +38,9 @@ func (s *Server) keepDefinitions(ctx, background context.Context, verbs *verb.Ve
 	s.background.Go(func() { keeper.Run(background) })
 	s.background.Go(func() {
 		every(background, unusedInterval, func() {
+			if description := s.description.Load(); description != nil {
+				description.DropUnused()
+			}
 			if keeper.DropUnused() >= manyDropped {
 				debug.FreeOSMemory() // which else is kept for a heap as large as it was
 			}

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -68,6 +69,9 @@ type Server struct {
 	authenticator authenticator.Request
 	authorizer    authorizer.Authorizer
 	aggregation   *aggregation
+
+	// description is what OpenAPI tells, once there is something that serves it.
+	description atomic.Pointer[openapi.Handler]
 
 	requests *gate
 	stopping chan struct{} // closed when watches are to end
@@ -313,6 +317,7 @@ func (s *Server) handler(current func() *kind.Catalogue, verbs *verb.Verbs, cert
 	tell := discovery.Options{Catalogue: current, Version: version.Info(), Addresses: s.addresses(ips), Issuer: documents}
 	s.aggregation.tellElsewhere(&tell, &describe)
 	description := openapi.New(describe)
+	s.description.Store(description)
 	tell.Paths = func() []string { return append(s.health.Paths(), description.Paths()...) }
 	about := discovery.New(tell)
 	return endpoint.New(endpoint.Options{

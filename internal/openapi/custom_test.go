@@ -146,6 +146,28 @@ func TestCustomChange(t *testing.T) {
 	}
 }
 
+// A document of custom resources that nobody asks for is dropped, and made again
+// as it was. Those of native kinds, which the index is made of, stay.
+func TestDropUnused(t *testing.T) {
+	h := newHandler(withCustom(t, customtest.Definitions(t)))
+	h.DropUnused() // nothing is there yet
+	const custom, native = "apis/example.com/v1", "apis/apps/v1"
+	is := func(there bool) bool {
+		return (h.current().v3[custom].made != nil) == there && h.current().v3[native].made != nil
+	}
+	body(t, serve(h, "GET", "/openapi/v3/"+native))
+	first := body(t, serve(h, "GET", "/openapi/v3/"+custom))
+	if h.DropUnused(); !is(true) {
+		t.Error("a document that was asked for is dropped")
+	}
+	if h.DropUnused(); !is(false) {
+		t.Error("a document that was not asked for is kept, or one of native kinds is not")
+	}
+	if again := body(t, serve(h, "GET", "/openapi/v3/"+custom)); !bytes.Equal(first, again) || !is(true) {
+		t.Error("it is another document")
+	}
+}
+
 // resources are what kubectl reads of /openapi/v2.
 type resources struct{ *openapi.CachedOpenAPIParser }
 

@@ -31,9 +31,11 @@ type documents struct {
 // lazy is a document that is made when it is first asked for.
 type lazy struct {
 	service *service
-	once    sync.Once
-	made    *document
-	err     error
+
+	mu   sync.Mutex // held while it is made; guards what follows
+	made *document
+	err  error
+	used bool // after the last call of dropUnused
 
 	// Of custom resources: place is the document's, which can be told before it
 	// is made, and v2 its part in the document of version 2.
@@ -95,18 +97,36 @@ func (h *Handler) newDocuments(c *kind.Catalogue, elsewhere *Elsewhere, previous
 
 // document makes a document of version 3, if it is not there yet.
 func (h *Handler) document(l *lazy, s *session) (*document, error) {
-	l.once.Do(func() {
-		h.building.Lock()
-		defer h.building.Unlock()
-		var content []byte
-		if content, l.err = s.build(l.service); l.err == nil {
-			l.made = newDocument(content, handler3.ToV3ProtoBinary, &h.building)
-			if l.place != "" {
-				l.made.place = l.place
-			}
-		}
-	})
-	return l.made, l.err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.used = true
+	if l.made != nil || l.err != nil {
+		return l.made, l.err
+	}
+	h.building.Lock()
+	defer h.building.Unlock()
+	content, err := s.build(l.service)
+	if err != nil {
+		l.err = err
+		return nil, err
+	}
+	l.made = newDocument(content, handler3.ToV3ProtoBinary, &h.building)
+	if l.place != "" {
+		l.made.place = l.place
+	}
+	return l.made, nil
+}
+
+// dropUnused forgets the document if it was not asked for since the last call.
+func (l *lazy) dropUnused() {
+	if !l.mu.TryLock() {
+		return // it is being made
+	}
+	defer l.mu.Unlock()
+	if !l.used {
+		l.made, l.err = nil, nil
+	}
+	l.used = false
 }
 
 // makeIndex returns the list of all documents, with the hashes of their

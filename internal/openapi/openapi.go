@@ -119,6 +119,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// DropUnused drops the documents of version 3 of custom resources, of which there
+// may be thousands, that were not asked for since the last call. They are made
+// anew when they are. It does not wait for anything that is being made.
+func (h *Handler) DropUnused() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.documents == nil {
+		return
+	}
+	for _, l := range h.documents.v3 {
+		if l.service.custom() {
+			l.dropUnused()
+		}
+	}
+}
+
 // current returns the documents of what is served now.
 func (h *Handler) current() *documents {
 	catalogue := h.options.Catalogue()
