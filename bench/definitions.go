@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,17 +52,7 @@ func providerDefinitions(ctx context.Context, n int) ([]*apiextensionsv1.CustomR
 
 // definitionsOf downloads a module and returns the definitions in it.
 func definitionsOf(ctx context.Context, module string) ([]*apiextensionsv1.CustomResourceDefinition, error) {
-	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
-	cmd.Stderr = os.Stderr
-	output, err := cmd.Output()
-	if err != nil {
-		return nil, err
-	}
-	var downloaded struct{ Dir string }
-	if err := json.Unmarshal(output, &downloaded); err != nil {
-		return nil, err
-	}
-	files, err := filepath.Glob(filepath.Join(downloaded.Dir, "package", "crds", "*.yaml"))
+	files, err := peer.ModuleFiles(ctx, module, "package/crds/*.yaml")
 	if err != nil {
 		return nil, err
 	}

@@ -27,9 +27,16 @@ const keepInterval = 10 * time.Second
 // It returns when ctx ends. clock tells the time.
 func KeepKubernetes(ctx context.Context, verbs *verb.Verbs, catalogue *kind.Catalogue, o Options, clock clock.Clock) {
 	r := &run{ctx: ctx, verbs: verbs, catalogue: catalogue, options: o}
-	k := keeper{state: verbs.State, clock: clock, all: r.standing(), writes: &r.made, schedule: controller.NewSchedule[int](clock)}
-	k.written = make([]time.Time, len(k.all))
-	k.run(ctx)
+	r.keep(clock, r.standing())
+}
+
+// keep keeps what stands there until r's context ends.
+func (r *run) keep(clock clock.Clock, all []standing) {
+	k := keeper{
+		state: r.verbs.State, clock: clock, all: all, writes: &r.made,
+		schedule: controller.NewSchedule[int](clock), written: make([]time.Time, len(all)),
+	}
+	k.run(r.ctx)
 }
 
 type keeper struct {

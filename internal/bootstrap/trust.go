@@ -1,11 +1,9 @@
 package bootstrap
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"maps"
 	"slices"
 	"strings"
@@ -19,7 +17,6 @@ import (
 	"k8s.io/client-go/util/cert"
 	"k8s.io/utils/clock"
 
-	"github.com/knarr-io/knarr/internal/controller"
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/verb"
 )
@@ -64,9 +61,7 @@ func (r *run) authenticationTrust() error {
 // right. It returns when ctx ends. clock tells the time.
 func KeepTrust(ctx context.Context, verbs *verb.Verbs, catalogue *kind.Catalogue, o Options, clock clock.Clock) {
 	r := &run{ctx: ctx, verbs: verbs, catalogue: catalogue, options: o}
-	k := keeper{state: verbs.State, clock: clock, all: r.trusting(), writes: &r.made, schedule: controller.NewSchedule[int](clock)}
-	k.written = make([]time.Time, len(k.all))
-	k.run(ctx)
+	r.keep(clock, r.trusting())
 }
 
 // trusting is what is to be told, if anything is.
@@ -181,11 +176,6 @@ func mergeBundles(bundles ...[]byte) (string, error) {
 			}
 		}
 	}
-	var b bytes.Buffer
-	for _, c := range merged {
-		if err := pem.Encode(&b, &pem.Block{Type: cert.CertificateBlockType, Bytes: c.Raw}); err != nil {
-			return "", err
-		}
-	}
-	return b.String(), nil
+	all, err := cert.EncodeCertificates(merged...)
+	return string(all), err
 }

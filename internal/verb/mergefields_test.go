@@ -49,25 +49,31 @@ func TestMergeFields(t *testing.T) {
 			continue
 		}
 		short++
-		whole, err := p.encode(current)
-		if err != nil {
-			t.Fatal(err)
-		}
-		merged, err := mergeInto(whole, patch)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, err := p.decodePatched(context.Background(), merged, nil)
-		if err != nil {
-			t.Fatalf("%v: %s is refused: %v", target.bodyKind(), patch, err)
-		}
-		if !apiequality.Semantic.DeepEqual(want, got) || !bytes.Equal(encoded(t, target, want), encoded(t, target, got)) {
-			t.Fatalf("%v: %s\nto    %s\ngives %s\nnot   %s", target.bodyKind(), patch, whole, encoded(t, target, got), encoded(t, target, want))
-		}
+		p.checkLongWay(t, current, got)
 	}
 	t.Logf("%d of %d by fields", short, *patches)
 	if short < *patches/5 {
 		t.Errorf("only %d of %d patches went the short way", short, *patches)
+	}
+}
+
+// checkLongWay makes sure that got is what the patch makes of the whole of current.
+func (p *patching) checkLongWay(t *testing.T, current, got runtime.Object) {
+	t.Helper()
+	whole, err := p.encode(current)
+	if err != nil {
+		t.Fatal(err)
+	}
+	merged, err := mergeInto(whole, p.patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := p.decodePatched(context.Background(), merged, nil)
+	if err != nil {
+		t.Fatalf("%v: %s\nto    %s is refused: %v", p.bodyKind(), p.patch, whole, err)
+	}
+	if !apiequality.Semantic.DeepEqual(want, got) || !bytes.Equal(encoded(t, p.Target, want), encoded(t, p.Target, got)) {
+		t.Fatalf("%v: %s\nto    %s\ngives %s\nnot   %s", p.bodyKind(), p.patch, whole, encoded(t, p.Target, got), encoded(t, p.Target, want))
 	}
 }
 

@@ -1,7 +1,6 @@
 package verb
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"math/rand"
@@ -122,21 +121,7 @@ func TestMergeMembers(t *testing.T) {
 			continue
 		}
 		short++
-		whole, err := p.encode(current)
-		if err != nil {
-			t.Fatal(err)
-		}
-		merged, err := mergeInto(whole, patch)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, err := p.decodePatched(context.Background(), merged, nil)
-		if err != nil {
-			t.Fatalf("%s\nto    %s is refused: %v", patch, whole, err)
-		}
-		if !equality.Semantic.DeepEqual(want, got) || !bytes.Equal(encoded(t, target, want), encoded(t, target, got)) {
-			t.Fatalf("%s\nto    %s\ngives %s\nnot   %s", patch, whole, encoded(t, target, got), encoded(t, target, want))
-		}
+		p.checkLongWay(t, current, got)
 	}
 	t.Logf("%d of %d by members", short, *patches)
 	if short < *patches/5 {

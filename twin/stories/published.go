@@ -2,16 +2,13 @@ package stories
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"time"
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/knarr-io/knarr/twin/peer"
 	"github.com/knarr-io/knarr/twin/story"
 )
 
@@ -33,7 +30,7 @@ const discoveredWithin = 3 * time.Second
 func Published(ctx context.Context, command ...string) ([]story.Story, error) {
 	var all []story.Story
 	for _, set := range publishedSets {
-		files, err := published(ctx, set.module, set.files)
+		files, err := peer.ModuleFiles(ctx, set.module, set.files)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", set.module, err)
 		}
@@ -71,7 +68,7 @@ func Published(ctx context.Context, command ...string) ([]story.Story, error) {
 func PublishedDefinitions(ctx context.Context) ([]map[string]any, error) {
 	var all []map[string]any
 	for _, set := range publishedSets {
-		files, err := published(ctx, set.module, set.files)
+		files, err := peer.ModuleFiles(ctx, set.module, set.files)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", set.module, err)
 		}
@@ -95,23 +92,6 @@ func PublishedDefinitions(ctx context.Context) ([]map[string]any, error) {
 		}
 	}
 	return all, nil
-}
-
-// published returns the files of a module that match a pattern.
-func published(ctx context.Context, module, pattern string) ([]string, error) {
-	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
-	cmd.Stderr = os.Stderr
-	output, err := cmd.Output()
-	if err != nil {
-		return nil, err
-	}
-	var downloaded struct{ Dir string }
-	if err := json.Unmarshal(output, &downloaded); err != nil {
-		return nil, err
-	}
-	files, err := filepath.Glob(filepath.Join(downloaded.Dir, filepath.FromSlash(pattern)))
-	slices.Sort(files)
-	return files, err
 }
 
 // definitionIn returns the name of the definition in a file, or nothing if that

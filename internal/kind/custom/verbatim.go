@@ -52,7 +52,7 @@ func (v *verbatim) Encode(o *object.Object) ([]byte, error) {
 func (v *verbatim) splice(root *shape, value []byte) (at int, json []byte) {
 	value = bytes.TrimSuffix(value, []byte("\n"))
 	c := &canonical{in: value}
-	needed := len("apiVersion kind metadata") // taken away by what was found
+	own := 0 // of the three that every object has, each there once at most
 	root.object(c, func(name []byte) bool {
 		switch string(name) {
 		case "apiVersion":
@@ -68,10 +68,10 @@ func (v *verbatim) splice(root *shape, value []byte) (at int, json []byte) {
 		default:
 			return false
 		}
-		needed -= len(name) + 1
+		own++
 		return true
 	})
-	if c.bad || c.at != len(value) || needed != -1 {
+	if c.bad || c.at != len(value) || own != 3 {
 		return 0, nil
 	}
 	return at, value
