@@ -9,7 +9,6 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/knarr-io/knarr/internal/aggregate"
-	"github.com/knarr-io/knarr/internal/controller"
 	"github.com/knarr-io/knarr/internal/controller/apiservice"
 	"github.com/knarr-io/knarr/internal/discovery"
 	"github.com/knarr-io/knarr/internal/endpoint"
@@ -69,7 +68,7 @@ func (s *Server) keepAggregation(background context.Context, verbs *verb.Verbs, 
 	a.openapi = aggregate.NewOpenAPI(a.table, a.proxy, clock.RealClock{})
 	s.background.Go(func() { a.discovery.Run(background) })
 	s.background.Go(func() { a.openapi.Run(background) })
-	s.background.Go(func() { controller.Follow(background, s.state, prefix, a.table.Load, a.table.See) })
+	s.background.Go(func() { s.state.Follow(background, prefix, a.table.Load, a.table.See) })
 	c := apiservice.New(verbs, catalogue, apiservice.Options{
 		ResolveEndpoint: a.resolver.ResolveEndpoint, Transport: a.connector.Transport, Clock: clock.RealClock{},
 	})

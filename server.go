@@ -40,9 +40,11 @@ import (
 	"github.com/knarr-io/knarr/internal/discovery"
 	"github.com/knarr-io/knarr/internal/endpoint"
 	"github.com/knarr-io/knarr/internal/health"
+	"github.com/knarr-io/knarr/internal/informers"
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/kind/native"
 	"github.com/knarr-io/knarr/internal/kubeconfig"
+	"github.com/knarr-io/knarr/internal/loopback"
 	"github.com/knarr-io/knarr/internal/openapi"
 	"github.com/knarr-io/knarr/internal/pods"
 	"github.com/knarr-io/knarr/internal/process"
@@ -69,6 +71,10 @@ type Server struct {
 	authenticator authenticator.Request
 	authorizer    authorizer.Authorizer
 	aggregation   *aggregation
+	// informers and loopback let upstream's code read and write the server's
+	// objects as clients do.
+	informers *informers.Factory
+	loopback  loopback.Transport
 
 	// description is what OpenAPI tells, once there is something that serves it.
 	description atomic.Pointer[openapi.Handler]
@@ -185,6 +191,7 @@ func (s *Server) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.informers = informers.New(s.state, keeper.Catalogue)
 	verbs, err := s.prepare(ctx, catalogue, keeper, certs, ranges)
 	if err != nil {
 		return err
@@ -193,6 +200,7 @@ func (s *Server) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.loopback.Serve(s.requests.around(handler))
 	if o.DataDir != "" {
 		if err := s.access.WriteFile(filepath.Join(o.DataDir, "admin.kubeconfig")); err != nil {
 			return err
@@ -262,6 +270,7 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
+	s.background.Go(func() { s.informers.Run(background) })
 	s.background.Go(func() { bootstrap.KeepIdentity(background, own, catalogue, first) })
 	verbs := &verb.Verbs{
 		State:      s.state,
@@ -322,7 +331,7 @@ func (s *Server) handler(current func() *kind.Catalogue, verbs *verb.Verbs, cert
 	about := discovery.New(tell)
 	return endpoint.New(endpoint.Options{
 		Verbs: verbs, Catalogue: current,
-		Authenticator: who, Authorizer: verbs.Authorizer, APIAudiences: issuer.Audiences(),
+		Authenticator: loopback.Authenticator(who), Authorizer: verbs.Authorizer, APIAudiences: issuer.Audiences(),
 		Elsewhere:           s.elsewhere(),
 		Others:              []endpoint.Mux{s.health, about, description},
 		RequestTimeout:      s.options.RequestTimeout,
@@ -450,6 +459,7 @@ func (s *Server) abandon() error {
 		s.cancel()
 		s.background.Wait()
 	}
+	s.loopback.Close()
 	if s.aggregation != nil {
 		s.aggregation.connector.Close()
 	}

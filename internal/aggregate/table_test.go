@@ -10,8 +10,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
-
-	"github.com/knarr-io/knarr/internal/controller"
 )
 
 func (c *cluster) current() string {
@@ -29,7 +27,7 @@ func TestTable(t *testing.T) {
 	defer following.Wait()
 	defer cancel()
 	following.Go(func() {
-		controller.Follow(ctx, c.verbs.State, c.table.resource.Storage.Prefix, c.table.Load, c.table.See)
+		c.verbs.State.Follow(ctx, c.table.resource.Storage.Prefix, c.table.Load, c.table.See)
 	})
 	first := c.table.Current()
 	if len(first.All) != 0 {

@@ -61,7 +61,7 @@ func (k *keeper) run(ctx context.Context) {
 				}
 			}
 			following.Go(func() {
-				controller.Follow(ctx, k.state, prefix, func(state.Snapshot) { k.schedule.Add(i) }, see)
+				k.state.Follow(ctx, prefix, func(state.Snapshot) { k.schedule.Add(i) }, see)
 			})
 		}
 	}

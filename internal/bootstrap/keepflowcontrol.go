@@ -64,7 +64,7 @@ func (k *flowKeeper) keep(ctx context.Context) {
 	defer following.Wait()
 	follow := func(v *kind.Version, see func(*state.Event)) {
 		following.Go(func() {
-			controller.Follow(ctx, k.verbs.State, v.Resource.Storage.Prefix, controller.AsNew(see), see)
+			k.verbs.State.Follow(ctx, v.Resource.Storage.Prefix, state.AsNew(see), see)
 		})
 	}
 	follow(k.schemas.version, func(e *state.Event) {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/object"
-	"github.com/knarr-io/knarr/internal/state"
 	"github.com/knarr-io/knarr/internal/verb"
 )
 
@@ -92,15 +91,4 @@ func Read[P runtime.Object](r *kind.Resource, o *object.Object) (P, error) {
 		return none, fmt.Errorf("%T is no %T", obj, none)
 	}
 	return p, nil
-}
-
-// AsNew returns a begin for Follow that sees each object as if it had just
-// been made.
-func AsNew(see func(*state.Event)) (begin func(state.Snapshot)) {
-	return func(all state.Snapshot) {
-		all.Each(state.Range{}, func(o *object.Object) bool {
-			see(&state.Event{Object: o})
-			return true
-		})
-	}
 }

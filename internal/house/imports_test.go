@@ -27,8 +27,8 @@ var layers = []layer{
 	{"knarrtest", []string{"."}, "a server for tests is a server: through the root package"},
 	{".", []string{
 		"internal/endpoint", "internal/discovery", "internal/openapi", "internal/health", "internal/aggregate", "internal/auth",
-		"internal/bootstrap", "internal/componentstatus", "internal/verb", "internal/controller", "internal/serviceaccount", "internal/reviews", "internal/pods", "internal/admission", "internal/service", "internal/ownership", "internal/kind",
-		"internal/state", "internal/object", "internal/store", "internal/pki", "internal/kubeconfig", "internal/process",
+		"internal/bootstrap", "internal/componentstatus", "internal/verb", "internal/controller", "internal/serviceaccount", "internal/reviews", "internal/pods", "internal/admission", "internal/informers", "internal/service", "internal/ownership", "internal/kind",
+		"internal/state", "internal/object", "internal/store", "internal/pki", "internal/kubeconfig", "internal/loopback", "internal/process",
 	}, "the root package puts the parts together, so it may see all of them but the command line"},
 
 	{"internal/endpoint", []string{
@@ -48,7 +48,8 @@ var layers = []layer{
 	{"internal/reviews", []string{"internal/verb", "internal/kind"}, "beside the verbs: answers who somebody is and what he may do"},
 	{"internal/pods", []string{"internal/verb", "internal/kind", "internal/object"}, "beside the verbs: does to pods, through them, what is more than storing"},
 	{"internal/verb", []string{"internal/admission", "internal/ownership", "internal/kind", "internal/state", "internal/object", "internal/store"}, "applies rules and commits; knows no HTTP routes and no users' rights beyond what it is handed"},
-	{"internal/admission", []string{"internal/kind", "internal/state", "internal/object"}, "plugins see a change and what is true now, not where it is kept"},
+	{"internal/admission", []string{"internal/informers", "internal/kind", "internal/state", "internal/object"}, "plugins see a change and what is true now, not where it is kept"},
+	{"internal/informers", []string{"internal/kind", "internal/state", "internal/object"}, "lets upstream's code read the state; it must not know what for"},
 	{"internal/service", []string{"internal/kind", "internal/state", "internal/object", "internal/store"}, "what else is written with a Service"},
 	{"internal/ownership", []string{"internal/kind"}, "who owns which field, by a kind's schema"},
 	{"internal/kind/native", []string{"internal/kind", "internal/object"}, "rows of the catalogue: rules, no state"},
@@ -60,6 +61,7 @@ var layers = []layer{
 	{"internal/object", nil, "bytes and what was taken out of them"},
 	{"internal/store/storetest", []string{"internal/store"}, "judges every store by the contract alone"},
 	{"internal/store", []string{"internal/store"}, "keys, values and revisions; it must not know what an object is"},
+	{"internal/loopback", nil, "a leaf: a handler, asked in the same process"},
 	{"internal/process", nil, "a leaf: what upstream's libraries keep per process"},
 	{"internal/kubeconfig", nil, "a leaf: gets certificates as bytes"},
 	{"internal/pki", nil, "a leaf: certificates of any server"},

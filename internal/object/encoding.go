@@ -16,14 +16,16 @@ type Form interface {
 	Encode(o *Object) ([]byte, error)
 }
 
-// encoding is one cached encoding of an object; they form a short list.
+// encoding is one cached encoding of an object, or what else was made of it;
+// they form a short list.
 type encoding struct {
-	form  Form
+	form  any // a Form, or a Derivation
 	bytes []byte
+	value any // of a Derivation
 	next  *encoding
 }
 
-func (e *encoding) find(form Form) *encoding {
+func (e *encoding) find(form any) *encoding {
 	for e != nil && e.form != form {
 		e = e.next
 	}
@@ -98,7 +100,35 @@ func (c *Cache) Encoded(o *Object, form Form) ([]byte, error) {
 	if err != nil || c == nil {
 		return b, err
 	}
-	return c.add(o, form, b), nil
+	return c.add(o, encoding{form: form, bytes: b}, len(b)).bytes, nil
+}
+
+// Derivation is what else can be made of an object than an encoding, and be
+// kept for those who ask again: the object decoded. Like a Form it must be
+// comparable.
+type Derivation interface {
+	// Derive makes it of o. It must not share memory with o.Value.
+	Derive(o *Object) (any, error)
+}
+
+// decodedWeight is how many times the bytes of the storage form the decoded
+// object weighs, about.
+const decodedWeight = 5
+
+// Derived returns what d makes of o, made now or earlier. It is shared: it must
+// not be modified. An error is not kept.
+func (c *Cache) Derived(o *Object, d Derivation) (any, error) {
+	if e := o.encodings.Load().find(d); e != nil {
+		if !o.used.Load() {
+			o.used.Store(true)
+		}
+		return e.value, nil
+	}
+	value, err := d.Derive(o)
+	if err != nil || c == nil {
+		return value, err
+	}
+	return c.add(o, encoding{form: d, value: value}, decodedWeight*len(o.Value)).value, nil
 }
 
 // Kept returns o in form if that was made already and is still cached, and else
@@ -117,23 +147,25 @@ func (o *Object) Kept(form Form) []byte {
 // Keep caches b, which is o in form and must not be modified any more.
 func (c *Cache) Keep(o *Object, form Form, b []byte) {
 	if c != nil {
-		c.add(o, form, b)
+		c.add(o, encoding{form: form, bytes: b}, len(b))
 	}
 }
 
-// add caches b and returns it, or what another reader cached meanwhile.
-func (c *Cache) add(o *Object, form Form, b []byte) []byte {
-	weight := int64(len(b) + overhead)
+// add caches what was made and returns it, or what another reader cached
+// meanwhile. size is its bytes.
+func (c *Cache) add(o *Object, made encoding, size int) *encoding {
+	weight := int64(size + overhead)
 	if weight > c.limit/4 {
-		return b
+		return &made
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	others := o.encodings.Load()
-	if e := others.find(form); e != nil {
-		return e.bytes
+	if e := others.find(made.form); e != nil {
+		return e
 	}
-	o.encodings.Store(&encoding{form: form, bytes: b, next: others})
+	made.next = others
+	o.encodings.Store(&made)
 	if o.slot == 0 {
 		c.push(o, slot{object: weak.Make(o)})
 	}
@@ -141,7 +173,7 @@ func (c *Cache) add(o *Object, form Form, b []byte) []byte {
 	if c.size.Add(weight) > c.limit {
 		c.evict(c.limit - c.limit/16)
 	}
-	return b
+	return &made
 }
 
 // push puts o's slot at the end of the queue. c.mu is held.

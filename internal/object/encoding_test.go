@@ -353,3 +353,42 @@ func BenchmarkAdd(b *testing.B) {
 		})
 	}
 }
+
+// derivation counts its calls.
+type derivation struct{ calls atomic.Int64 }
+
+func (d *derivation) Derive(o *Object) (any, error) {
+	d.calls.Add(1)
+	if o.Err != nil {
+		return nil, o.Err
+	}
+	return &o.Rev, nil
+}
+
+// What is derived of an object is kept like its encodings, and weighs more.
+func TestDerived(t *testing.T) {
+	c := NewCache(1 << 20)
+	o := New("/p", "/p/a", make([]byte, 1000), 7, nil)
+	d, f := &derivation{}, &form{size: 10}
+	for range 2 {
+		if got, err := c.Derived(o, d); err != nil || *got.(*uint64) != 7 {
+			t.Errorf("got %v, %v", got, err)
+		}
+		encode(t, c, o, f)
+	}
+	if d.calls.Load() != 1 || f.calls.Load() != 1 {
+		t.Errorf("derived %d times, encoded %d times", d.calls.Load(), f.calls.Load())
+	}
+	if c.Size() < 5000 {
+		t.Errorf("weighs %d", c.Size())
+	}
+	bad := New("/p", "/p/b", nil, 8, errors.New("damaged"))
+	for range 2 {
+		if _, err := c.Derived(bad, d); err == nil {
+			t.Error("no error")
+		}
+	}
+	if d.calls.Load() != 3 {
+		t.Errorf("an error was kept: %d calls", d.calls.Load())
+	}
+}

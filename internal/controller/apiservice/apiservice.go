@@ -106,7 +106,7 @@ func (c *Controller) Run(ctx context.Context) {
 	follow := func(r *kind.Resource, see func(*state.Event)) {
 		if r != nil {
 			running.Go(func() {
-				controller.Follow(ctx, c.verbs.State, r.Storage.Prefix, controller.AsNew(see), see)
+				c.verbs.State.Follow(ctx, r.Storage.Prefix, state.AsNew(see), see)
 			})
 		}
 	}

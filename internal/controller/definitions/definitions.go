@@ -150,13 +150,13 @@ func (k *Keeper) Run(ctx context.Context) {
 	var following sync.WaitGroup
 	defer following.Wait()
 	follow := func(prefix string, begin func(state.Snapshot), changed func(*state.Event)) {
-		following.Go(func() { controller.Follow(ctx, k.state(), prefix, begin, changed) })
+		following.Go(func() { k.state().Follow(ctx, prefix, begin, changed) })
 	}
 	see := func(e *state.Event) { k.schedule.Add(item{name: e.Object.Name}) }
 	follow(k.definitions.Resource.Storage.Prefix, k.begin, see)
 	if k.services != nil {
 		see := func(e *state.Event) { k.schedule.Add(item{name: e.Object.Name, service: true}) }
-		follow(k.services.Resource.Storage.Prefix, controller.AsNew(see), see)
+		follow(k.services.Resource.Storage.Prefix, state.AsNew(see), see)
 	}
 	waits := map[string]context.CancelFunc{} // for the objects of definitions that are to go
 	defer func() {
@@ -179,7 +179,7 @@ func (k *Keeper) Run(ctx context.Context) {
 				}
 			}
 			following.Go(func() {
-				controller.Follow(wait, k.state(), prefix, func(state.Snapshot) { k.schedule.Add(next) }, gone)
+				k.state().Follow(wait, prefix, func(state.Snapshot) { k.schedule.Add(next) }, gone)
 			})
 		case prefix == "" && err == nil && cancel != nil:
 			cancel()

@@ -192,19 +192,19 @@ func (k *Keeper) keep(ctx context.Context, verbs *verb.Verbs, c *content) {
 	schedule := controller.NewSchedule[string](clock.RealClock{})
 	prefix := k.namespaces.Resource.Storage.Prefix
 	all := func(state.Snapshot) {
-		controller.AsNew(func(e *state.Event) { schedule.Add(e.Object.Name) })(k.state.Snapshot(prefix))
+		state.AsNew(func(e *state.Event) { schedule.Add(e.Object.Name) })(k.state.Snapshot(prefix))
 	}
 	var following sync.WaitGroup
 	defer following.Wait()
 	following.Go(func() {
-		controller.Follow(ctx, k.state, prefix, all, func(e *state.Event) {
+		k.state.Follow(ctx, prefix, all, func(e *state.Event) {
 			if !e.Deleted {
 				schedule.Add(e.Object.Name)
 			}
 		})
 	})
 	following.Go(func() {
-		controller.Follow(ctx, k.state, c.storage().Prefix, all, func(e *state.Event) {
+		k.state.Follow(ctx, c.storage().Prefix, all, func(e *state.Event) {
 			if e.Object.Name == c.name && e.Prev != nil { // changed or deleted
 				schedule.Add(e.Object.Namespace)
 			}

@@ -85,10 +85,10 @@ func (c *Controller) Run(ctx context.Context) {
 	var following sync.WaitGroup
 	defer following.Wait()
 	following.Go(func() {
-		controller.Follow(ctx, c.state, c.ranges.Storage.Prefix, controller.AsNew(c.seeRange), c.seeRange)
+		c.state.Follow(ctx, c.ranges.Storage.Prefix, state.AsNew(c.seeRange), c.seeRange)
 	})
 	following.Go(func() {
-		controller.Follow(ctx, c.state, c.addresses.Storage.Prefix, controller.AsNew(c.seeAddress), c.seeAddress)
+		c.state.Follow(ctx, c.addresses.Storage.Prefix, state.AsNew(c.seeAddress), c.seeAddress)
 	})
 	c.schedule.Work(ctx, c.sync, func(name string, err error) {
 		klog.ErrorS(err, "A ServiceCIDR could not be brought up to date", "serviceCIDR", name)

@@ -104,7 +104,7 @@ func (r *Repairer) Run(ctx context.Context) {
 	// First, so that no range goes unseen after a Service was looked at.
 	begun := make(chan struct{})
 	following.Go(func() {
-		controller.Follow(ctx, r.state, r.ranges.Storage.Prefix, r.beginRanges(begun), r.seeRange)
+		r.state.Follow(ctx, r.ranges.Storage.Prefix, r.beginRanges(begun), r.seeRange)
 	})
 	select {
 	case <-begun:
@@ -112,13 +112,13 @@ func (r *Repairer) Run(ctx context.Context) {
 		return
 	}
 	following.Go(func() {
-		controller.Follow(ctx, r.state, r.services.Storage.Prefix, controller.AsNew(r.seeService), r.seeService)
+		r.state.Follow(ctx, r.services.Storage.Prefix, state.AsNew(r.seeService), r.seeService)
 	})
 	following.Go(func() {
-		controller.Follow(ctx, r.state, r.addresses.Storage.Prefix, controller.AsNew(r.seeAddress), r.seeAddress)
+		r.state.Follow(ctx, r.addresses.Storage.Prefix, state.AsNew(r.seeAddress), r.seeAddress)
 	})
 	following.Go(func() {
-		controller.Follow(ctx, r.state, service.NodePortsPrefix, controller.AsNew(r.seeNodePorts), r.seeNodePorts)
+		r.state.Follow(ctx, service.NodePortsPrefix, state.AsNew(r.seeNodePorts), r.seeNodePorts)
 	})
 	r.schedule.Work(ctx, r.sync, func(k key, err error) {
 		klog.ErrorS(err, "What a Service has could not be checked", "service", klog.KRef(k.namespace, k.name))

@@ -1,9 +1,9 @@
-package controller
+package state
 
 import (
 	"context"
 
-	"github.com/knarr-io/knarr/internal/state"
+	"github.com/knarr-io/knarr/internal/object"
 )
 
 // Follow tells of the objects stored under prefix until ctx ends: begin gets
@@ -11,11 +11,11 @@ import (
 // overtaken by the end of the history begins again, so begin must reckon with
 // having missed anything. Both are called from this goroutine and should be
 // quick; an event is theirs until they return.
-func Follow(ctx context.Context, st *state.State, prefix string, begin func(state.Snapshot), changed func(*state.Event)) {
-	events := make([]state.Event, 64)
+func (s *State) Follow(ctx context.Context, prefix string, begin func(Snapshot), changed func(*Event)) {
+	events := make([]Event, 64)
 	for ctx.Err() == nil {
-		snapshot := st.Snapshot(prefix)
-		cursor, err := st.Watch(prefix, snapshot.Rev)
+		snapshot := s.Snapshot(prefix)
+		cursor, err := s.Watch(prefix, snapshot.Rev)
 		if err != nil {
 			continue // so much was written since that it is history, and forgotten
 		}
@@ -28,5 +28,16 @@ func Follow(ctx context.Context, st *state.State, prefix string, begin func(stat
 			}
 			clear(events[:n]) // keeps nothing while it sleeps
 		}
+	}
+}
+
+// AsNew returns a begin for Follow that sees each object as if it had just
+// been made.
+func AsNew(see func(*Event)) (begin func(Snapshot)) {
+	return func(all Snapshot) {
+		all.Each(Range{}, func(o *object.Object) bool {
+			see(&Event{Object: o})
+			return true
+		})
 	}
 }
