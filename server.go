@@ -74,6 +74,7 @@ type Server struct {
 	// informers and loopback let upstream's code read and write the server's
 	// objects as clients do.
 	informers *informers.Factory
+	cat func() *kind.Catalogue
 	loopback  loopback.Transport
 
 	// description is what OpenAPI tells, once there is something that serves it.
@@ -192,6 +193,7 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.informers = informers.New(s.state, keeper.Catalogue)
+	s.cat = keeper.Catalogue
 	verbs, err := s.prepare(ctx, catalogue, keeper, certs, ranges)
 	if err != nil {
 		return err

@@ -15,7 +15,10 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/endpoints/filters"
 	"k8s.io/apiserver/pkg/endpoints/request"
+	serverfilters "k8s.io/apiserver/pkg/server/filters"
 	"k8s.io/apiserver/pkg/util/apihelpers"
+	"k8s.io/apiserver/pkg/util/flowcontrol"
+	flowcontrolrequest "k8s.io/apiserver/pkg/util/flowcontrol/request"
 
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/object"
@@ -52,6 +55,10 @@ type Options struct {
 	// MaxInFlight and MaxMutatingInFlight bound how many requests that are not
 	// watches run at once (400 and 200); negative means no bound.
 	MaxInFlight, MaxMutatingInFlight int
+	// Fairness, if not nil, says in their place which requests run, wait or are
+	// refused (KEP-1040), by what Estimate thinks they cost.
+	Fairness flowcontrol.Interface
+	Estimate flowcontrolrequest.WorkEstimatorFunc
 	// Stopping is closed when the server begins to stop: watches then end.
 	Stopping <-chan struct{}
 }
@@ -93,7 +100,12 @@ func New(o Options) http.Handler {
 	// The last handler named runs first, as in upstream's chain.
 	var h http.Handler = http.HandlerFunc(e.route)
 	h = filters.WithAuthorization(h, o.Authorizer, e.status)
-	h = e.withMaxInFlight(h)
+	if o.Fairness != nil {
+		lasting := func(_ *http.Request, info *request.RequestInfo) bool { return longRunning(info) }
+		h = serverfilters.WithPriorityAndFairness(h, lasting, o.Fairness, o.Estimate, o.RequestTimeout/4)
+	} else {
+		h = e.withMaxInFlight(h)
+	}
 	h = withImpersonation(h, o.Authorizer, e.status)
 	h = filters.WithAuthentication(h, o.Authenticator, filters.Unauthorized(e.status), o.APIAudiences, nil)
 	h = filters.WithWarningRecorder(h)

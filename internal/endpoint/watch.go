@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/endpoints/handlers/negotiation"
 	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/util/flowcontrol"
 
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/verb"
@@ -46,6 +47,7 @@ func (q *query) watch() error {
 	if err != nil {
 		return err
 	}
+	flowcontrol.WatchInitialized(ctx) // it no longer counts as running
 	s := &stream{w: q.w, flusher: http.NewResponseController(q.w)}
 	if initial := opts.SendInitialEvents; initial != nil && *initial && opts.AllowWatchBookmarks && acceptsGzip(q.r) {
 		s.gzips = &q.gzips

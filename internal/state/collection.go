@@ -16,6 +16,7 @@ type collection struct {
 	// snapshot is a copy-on-write clone of tree; nil when tree has changed
 	// since it was made.
 	snapshot *btree.BTreeG[*object.Object]
+	bytes    int64 // of the values in tree
 	log      eventLog
 	changed  chan struct{} // closed after the next event; nil when nobody waits
 }
@@ -56,12 +57,19 @@ func (c *collection) get(prefix, key string) *object.Object {
 func (c *collection) set(o *object.Object) (prev *object.Object) {
 	c.snapshot = nil
 	prev, _ = c.tree.ReplaceOrInsert(o)
+	c.bytes += int64(len(o.Value))
+	if prev != nil {
+		c.bytes -= int64(len(prev.Value))
+	}
 	return prev
 }
 
 func (c *collection) remove(prefix, key string) (prev *object.Object) {
 	c.snapshot = nil
 	prev, _ = c.tree.Delete(object.New(prefix, key, nil, 0, nil))
+	if prev != nil {
+		c.bytes -= int64(len(prev.Value))
+	}
 	return prev
 }
 

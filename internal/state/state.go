@@ -134,6 +134,18 @@ func (s *State) Get(key string) *object.Object {
 	return nil
 }
 
+// Size returns how many objects are stored under prefix, and the bytes of their
+// storage forms.
+func (s *State) Size(prefix string) (objects int, bytes int64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c := s.collections[prefix]
+	if c == nil {
+		return 0, 0
+	}
+	return c.tree.Len(), c.bytes
+}
+
 // Commit makes all changes or none, as store.Store.Commit says, errors
 // included. It returns the objects as they were committed, in the order of
 // changes: for a deletion the last state, under the deletion's revision.
