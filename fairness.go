@@ -2,7 +2,6 @@ package knarr
 
 import (
 	"context"
-	"fmt"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/storage"
@@ -14,34 +13,43 @@ import (
 	"github.com/knarr-io/knarr/internal/state"
 )
 
-// newFairness returns upstream's API priority and fairness, which follows the
-// flow schemas and priority levels until background ends and writes what it
-// finds wrong with them into their status. The limits of requests in flight are
-// what it shares out.
-func (s *Server) newFairness(background context.Context) (flowcontrol.Interface, error) {
-	client, err := flowcontrolclient.NewForConfig(s.loopback.Config())
-	if err != nil {
-		return nil, err
-	}
-	limit := inFlight(s.options.MaxRequestsInflight, 400) + inFlight(s.options.MaxMutatingRequestsInflight, 200)
-	fairness := flowcontrol.New(s.informers, client, limit)
-	s.background.Go(func() { _ = fairness.Run(background.Done()) }) // it fails only at its end
-	return fairness, nil
+// fairness reports whether API priority and fairness is on.
+func (o *Options) fairness() bool {
+	return o.EnablePriorityAndFairness == nil || *o.EnablePriorityAndFairness
 }
 
-// inFlight is a limit that is not infinite: it is to be shared.
-func inFlight(limit, otherwise int) int {
-	if limit <= 0 {
-		return otherwise
+// startFairness starts upstream's API priority and fairness, if it is on. It
+// follows the flow schemas and priority levels until background ends, and writes
+// what it finds wrong with them into their status. What it shares out are the
+// limits of requests in flight; where there is none, their defaults.
+func (s *Server) startFairness(background context.Context) error {
+	if !s.options.fairness() {
+		return nil
 	}
-	return limit
+	client, err := flowcontrolclient.NewForConfig(s.loopback.Config())
+	if err != nil {
+		return err
+	}
+	share := func(limit, otherwise int) int {
+		if limit <= 0 {
+			return otherwise
+		}
+		return limit
+	}
+	limit := share(s.options.MaxRequestsInflight, 400) + share(s.options.MaxMutatingRequestsInflight, 200)
+	s.fairness = flowcontrol.New(s.informers, client, limit)
+	s.background.Go(func() { _ = s.fairness.Run(background.Done()) }) // it fails only at its end
+	return nil
 }
 
 // estimator tells priority and fairness what a request costs: a list by what is
-// stored, a write by who watches.
-func (s *Server) estimator(current func() *kind.Catalogue, fairness flowcontrol.Interface) flowcontrolrequest.WorkEstimatorFunc {
+// stored, a write by who watches. It is nil without.
+func (s *Server) estimator(current func() *kind.Catalogue) flowcontrolrequest.WorkEstimatorFunc {
+	if s.fairness == nil {
+		return nil
+	}
 	size := func(resource string) (storage.Stats, error) { return stored(s.state, current(), resource) }
-	return flowcontrolrequest.NewWorkEstimator(size, fairness.GetInterestedWatchCount, flowcontrolrequest.DefaultWorkEstimatorConfig(), fairness.GetMaxSeats)
+	return flowcontrolrequest.NewWorkEstimator(size, s.fairness.GetInterestedWatchCount, flowcontrolrequest.DefaultWorkEstimatorConfig(), s.fairness.GetMaxSeats)
 }
 
 // stored tells how much there is of a resource, named as in "pods" or
@@ -58,5 +66,3 @@ func stored(st *state.State, c *kind.Catalogue, resource string) (storage.Stats,
 	}
 	return stats, nil
 }
-
-var _ = fmt.Sprint

@@ -145,7 +145,7 @@ func (o *Options) checkFrontProxies() error {
 		switch {
 		case l.flag != "requestheader-uid-headers":
 			if lacks {
-				klog.InfoS("API aggregation will not work without the standard header", "flag", l.flag, "header", l.standard)
+				klog.ErrorS(nil, "API aggregation will not work without the standard header", "flag", l.flag, "header", l.standard)
 			}
 		case len(l.list) > 0 && !utilfeature.DefaultFeatureGate.Enabled(features.RemoteRequestHeaderUID):
 			return fmt.Errorf("--%s requires the %q feature to be enabled", l.flag, features.RemoteRequestHeaderUID)

@@ -123,8 +123,13 @@ type Options struct {
 	// says; default 30 minutes.
 	MinRequestTimeout time.Duration
 	// MaxRequestsInflight and MaxMutatingRequestsInflight bound how many
-	// requests run at once; default 400 and 200, negative for no bound.
+	// requests run at once; default 400 and 200, negative for no bound. Where
+	// priority and fairness is on, their sum is what it shares out.
 	MaxRequestsInflight, MaxMutatingRequestsInflight int
+	// EnablePriorityAndFairness has FlowSchemas and PriorityLevelConfigurations
+	// say whose requests run, wait or are refused when there are many; nil means
+	// true.
+	EnablePriorityAndFairness *bool
 	// ShutdownDelayDuration is how long Stop goes on serving, not ready, before
 	// it refuses new requests.
 	ShutdownDelayDuration time.Duration

@@ -25,6 +25,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	apidiscovery "k8s.io/apiserver/pkg/endpoints/discovery"
+	"k8s.io/apiserver/pkg/util/flowcontrol"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -74,8 +75,8 @@ type Server struct {
 	// informers and loopback let upstream's code read and write the server's
 	// objects as clients do.
 	informers *informers.Factory
-	cat func() *kind.Catalogue
 	loopback  loopback.Transport
+	fairness  flowcontrol.Interface // nil without
 
 	// description is what OpenAPI tells, once there is something that serves it.
 	description atomic.Pointer[openapi.Handler]
@@ -193,7 +194,6 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.informers = informers.New(s.state, keeper.Catalogue)
-	s.cat = keeper.Catalogue
 	verbs, err := s.prepare(ctx, catalogue, keeper, certs, ranges)
 	if err != nil {
 		return err
@@ -266,6 +266,7 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 		Port:                  s.port(),
 		ClientCA:              certs.clientCAs,
 		FrontProxies:          certs.proxies.told,
+		Fairness:              s.options.fairness(),
 	}
 	if err := bootstrap.Run(ctx, own, catalogue, first); err != nil {
 		return nil, fmt.Errorf("preparing the first objects: %w", err)
@@ -273,6 +274,9 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
 	s.background.Go(func() { s.informers.Run(background) })
+	if err := s.startFairness(background); err != nil {
+		return nil, err
+	}
 	s.background.Go(func() { bootstrap.KeepIdentity(background, own, catalogue, first) })
 	verbs := &verb.Verbs{
 		State:      s.state,
@@ -340,6 +344,8 @@ func (s *Server) handler(current func() *kind.Catalogue, verbs *verb.Verbs, cert
 		MinRequestTimeout:   s.options.MinRequestTimeout,
 		MaxInFlight:         s.options.MaxRequestsInflight,
 		MaxMutatingInFlight: s.options.MaxMutatingRequestsInflight,
+		Fairness:            s.fairness,
+		Estimate:            s.estimator(current),
 		Stopping:            s.stopping,
 	}), nil
 }

@@ -33,6 +33,8 @@ type Options struct {
 	// server. The first ServiceCIDR is made as it leaves one, so that it has
 	// nothing to do at start.
 	ServiceCIDRController bool
+	// Fairness says that API priority and fairness is on.
+	Fairness bool
 	// AdvertiseAddress is where others reach the server. If it is nil, it
 	// follows from BindAddress, or is an address of this machine, as upstream
 	// chooses it; if there is none, the server has no Endpoints.
@@ -54,7 +56,7 @@ func Run(ctx context.Context, verbs *verb.Verbs, catalogue *kind.Catalogue, o Op
 	r := &run{verbs: verbs, catalogue: catalogue, options: o}
 	return r.all(ctx,
 		r.clusterRoles, r.clusterRoleBindings, r.roles, r.roleBindings,
-		r.foundFlowSchemas, r.priorityLevels, r.apiServices,
+		r.firstFlowSchemas, r.priorityLevels, r.apiServices,
 		r.systemNamespaces, r.kubernetesObjects,
 		r.authenticationTrust, r.legacyTokenTracking, r.priorityClasses,
 	)

@@ -51,6 +51,7 @@ func newServer(t testing.TB, runtimeConfig map[string]string) *server {
 	s := &server{
 		run: &run{verbs: &verb.Verbs{State: st}},
 		options: Options{
+			Fairness:         true,
 			ServiceRanges:    []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")},
 			AdvertiseAddress: net.IPv4(192, 0, 2, 1),
 			Port:             26443,

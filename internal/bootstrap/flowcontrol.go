@@ -32,10 +32,15 @@ func (r *run) flowSchemas() error {
 	return nil
 }
 
-// foundFlowSchemas is flowSchemas at start, when all priority levels they refer
-// to are made too.
-func (r *run) foundFlowSchemas() error {
-	r.ensureFlowSchemas(markFound)
+// firstFlowSchemas is flowSchemas at start, when all priority levels they refer
+// to are made too: where priority and fairness is on, they are made as it would
+// leave them, so that it has nothing to write.
+func (r *run) firstFlowSchemas() error {
+	if r.options.Fairness {
+		r.ensureFlowSchemas(markFound)
+	} else {
+		r.ensureFlowSchemas(nil)
+	}
 	return nil
 }
 
@@ -88,39 +93,25 @@ func ensureAll[P interface {
 // conditionOwner is whom upstream has the conditions of flow schemas belong to.
 const conditionOwner = "api-priority-and-fairness-config-consumer-v1"
 
-// dangling is the condition of a flow schema that tells whether its priority
-// level exists; nil if it has it already.
-func dangling(schema *flowcontrolv1.FlowSchema, found bool) *flowcontrolv1.FlowSchemaCondition {
-	level := schema.Spec.PriorityLevelConfiguration.Name
-	want := &flowcontrolv1.FlowSchemaCondition{
-		Type:               flowcontrolv1.FlowSchemaConditionDangling,
-		Status:             flowcontrolv1.ConditionFalse,
-		LastTransitionTime: metav1.Now(),
-		Reason:             "Found",
-		Message:            fmt.Sprintf("This FlowSchema references the PriorityLevelConfiguration object named %q and it exists", level),
-	}
-	if !found {
-		want.Status, want.Reason = flowcontrolv1.ConditionTrue, "NotFound"
-		want.Message = fmt.Sprintf("This FlowSchema references the PriorityLevelConfiguration object named %q but there is no such object", level)
-	}
-	have := apihelpers.GetFlowSchemaConditionByType(schema, want.Type)
-	if have != nil && have.Status == want.Status && have.Reason == want.Reason && have.Message == want.Message {
-		return nil
-	}
-	return want
-}
-
 // markFound says of a flow schema that its priority level exists.
 func markFound(ctx context.Context, schemas objects[*flowcontrolv1.FlowSchema], name string) error {
 	schema, err := schemas.Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
-	want := dangling(schema, true)
-	if want == nil {
+	level := schema.Spec.PriorityLevelConfiguration.Name
+	want := flowcontrolv1.FlowSchemaCondition{
+		Type:               flowcontrolv1.FlowSchemaConditionDangling,
+		Status:             flowcontrolv1.ConditionFalse,
+		LastTransitionTime: metav1.Now(),
+		Reason:             "Found",
+		Message:            fmt.Sprintf("This FlowSchema references the PriorityLevelConfiguration object named %q and it exists", level),
+	}
+	have := apihelpers.GetFlowSchemaConditionByType(schema, want.Type)
+	if have != nil && have.Status == want.Status && have.Reason == want.Reason && have.Message == want.Message {
 		return nil
 	}
-	apihelpers.SetFlowSchemaCondition(schema, *want)
+	apihelpers.SetFlowSchemaCondition(schema, want)
 	_, err = schemas.UpdateStatus(ctx, schema, metav1.UpdateOptions{FieldManager: conditionOwner})
 	return err
 }

@@ -2,13 +2,10 @@ package bootstrap
 
 import (
 	"context"
-	"encoding/json"
 	"sync"
 	"time"
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
@@ -26,8 +23,7 @@ const ensureInterval = time.Minute
 
 // KeepFlowControl keeps the objects of priority and fairness that Run has made
 // as upstream does: the mandatory ones as they were, the others as long as
-// nobody has taken them over. Every flow schema tells whether its priority
-// level exists. It returns when ctx ends. clock tells the time.
+// nobody has taken them over. It returns when ctx ends. clock tells the time.
 func KeepFlowControl(ctx context.Context, verbs *verb.Verbs, catalogue *kind.Catalogue, clock clock.Clock) {
 	r := &run{verbs: verbs, catalogue: catalogue}
 	schemas, hasSchemas := served[*flowcontrolv1.FlowSchema](r, flowcontrolv1.SchemeGroupVersion.WithResource("flowschemas"))
@@ -37,8 +33,7 @@ func KeepFlowControl(ctx context.Context, verbs *verb.Verbs, catalogue *kind.Cat
 	}
 	k := &flowKeeper{
 		run: r, clock: clock, schemas: schemas, levels: levels,
-		client:   controller.Client{Verbs: verbs, Catalogue: catalogue, User: apiserver},
-		schedule: controller.NewSchedule[flowWork](clock),
+		schedule: controller.NewSchedule[struct{}](clock),
 	}
 	k.keep(ctx)
 }
@@ -48,57 +43,34 @@ type flowKeeper struct {
 	clock    clock.Clock
 	schemas  objects[*flowcontrolv1.FlowSchema]
 	levels   objects[*flowcontrolv1.PriorityLevelConfiguration]
-	client   controller.Client
-	schedule *controller.Schedule[flowWork]
+	schedule *controller.Schedule[struct{}]
 	ensured  time.Time // when something was put right last
 }
-
-// flowWork is to look at the condition of the flow schema of that name; if it
-// is empty, at the specs of all objects.
-type flowWork string
-
-const everySpec flowWork = ""
 
 func (k *flowKeeper) keep(ctx context.Context) {
 	var following sync.WaitGroup
 	defer following.Wait()
-	follow := func(v *kind.Version, see func(*state.Event)) {
+	for _, v := range []*kind.Version{k.schemas.version, k.levels.version} {
 		following.Go(func() {
+			see := func(*state.Event) { k.schedule.Add(struct{}{}) }
 			k.verbs.State.Follow(ctx, v.Resource.Storage.Prefix, state.AsNew(see), see)
 		})
 	}
-	follow(k.schemas.version, func(e *state.Event) {
-		k.schedule.Add(everySpec)
-		k.schedule.Add(flowWork(e.Object.Name))
-	})
-	follow(k.levels.version, func(e *state.Event) {
-		k.schedule.Add(everySpec)
-		if e.Prev != nil && !e.Deleted {
-			return
-		}
-		k.schemas.each(func(o *object.Object) bool {
-			k.schedule.Add(flowWork(o.Name))
-			return true
-		})
-	})
 	for {
-		work, err := k.schedule.Next(ctx)
-		if err != nil {
+		if _, err := k.schedule.Next(ctx); err != nil {
 			return
 		}
-		if err := k.do(ctx, work); err != nil && ctx.Err() == nil {
-			klog.ErrorS(err, "An object of priority and fairness could not be kept; it will be tried again", "name", work)
-			k.schedule.AddAfter(work, keepInterval)
+		if err := k.ensure(ctx); err != nil && ctx.Err() == nil {
+			klog.ErrorS(err, "An object of priority and fairness could not be kept; it will be tried again")
+			k.schedule.AddAfter(struct{}{}, keepInterval)
 		}
 	}
 }
 
-func (k *flowKeeper) do(ctx context.Context, work flowWork) error {
-	if work != everySpec {
-		return k.mark(ctx, string(work))
-	}
+// ensure puts the objects right, unless that was done just now.
+func (k *flowKeeper) ensure(ctx context.Context) error {
 	if wait := ensureInterval - k.clock.Since(k.ensured); wait > 0 && !k.ensured.IsZero() {
-		k.schedule.AddAfter(work, wait)
+		k.schedule.AddAfter(struct{}{}, wait)
 		return nil
 	}
 	before := k.revisions()
@@ -118,32 +90,4 @@ func (k *flowKeeper) revisions() (sum uint64) {
 	k.schemas.each(add)
 	k.levels.each(add)
 	return sum
-}
-
-// mark has a flow schema tell whether its priority level exists.
-func (k *flowKeeper) mark(ctx context.Context, name string) error {
-	schema, err := k.schemas.Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	want := dangling(schema, k.levels.stored(schema.Spec.PriorityLevelConfiguration.Name) != nil)
-	if want == nil {
-		return nil
-	}
-	patch, err := json.Marshal(map[string]any{
-		"apiVersion": flowcontrolv1.SchemeGroupVersion.String(), "kind": "FlowSchema",
-		"metadata": map[string]any{"name": name},
-		"status":   map[string]any{"conditions": []*flowcontrolv1.FlowSchemaCondition{want}},
-	})
-	if err != nil {
-		return err
-	}
-	err = k.client.ApplyStatus(ctx, flowcontrolv1.SchemeGroupVersion.WithResource("flowschemas"), "", name, conditionOwner, patch)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
 }

@@ -9,11 +9,8 @@ import (
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap"
-	"k8s.io/apiserver/pkg/util/apihelpers"
 	"k8s.io/client-go/util/retry"
 	clocktesting "k8s.io/utils/clock/testing"
-
-	"github.com/knarr-io/knarr/internal/ownership"
 )
 
 // flows are the objects of priority and fairness of a server that keeps them.
@@ -28,7 +25,6 @@ func keepFlows(t *testing.T) *flows {
 	t.Helper()
 	s := newServer(t, nil)
 	s.start(t)
-	s.verbs.Ownership = new(ownership.Managers).For
 	clock := clocktesting.NewFakeClock(time.Now())
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -126,35 +122,5 @@ func TestFlowControlKept(t *testing.T) {
 	})
 	if got := f.schema(suggested.Name).Spec.MatchingPrecedence; got != 77 {
 		t.Errorf("what a user has set to 77 is %d", got)
-	}
-}
-
-// A flow schema says whether its priority level is there.
-func TestDangling(t *testing.T) {
-	f := keepFlows(t)
-	mine := bootstrap.SuggestedFlowSchemaServiceAccounts.DeepCopy()
-	mine.Name, mine.Annotations, mine.Spec.PriorityLevelConfiguration.Name = "mine", nil, "my-level"
-	level := bootstrap.SuggestedPriorityLevelConfigurationWorkloadLow.DeepCopy()
-	level.Name, level.Annotations = "my-level", nil
-	says := func(status flowcontrolv1.ConditionStatus, reason, message string) {
-		t.Helper()
-		eventually(t, "condition "+reason, func() bool {
-			c := apihelpers.GetFlowSchemaConditionByType(f.schema("mine"), flowcontrolv1.FlowSchemaConditionDangling)
-			return c != nil && c.Status == status && c.Reason == reason && c.Message == message && !c.LastTransitionTime.IsZero()
-		})
-	}
-	f.must(f.schemas.Create(t.Context(), mine, metav1.CreateOptions{}))
-	says("True", "NotFound", `This FlowSchema references the PriorityLevelConfiguration object named "my-level" but there is no such object`)
-	f.must(f.levels.Create(t.Context(), level, metav1.CreateOptions{}))
-	says("False", "Found", `This FlowSchema references the PriorityLevelConfiguration object named "my-level" and it exists`)
-	for _, m := range f.schema("mine").ManagedFields {
-		if m.Subresource == "status" && (m.Manager != conditionOwner || m.Operation != metav1.ManagedFieldsOperationApply) {
-			t.Errorf("the status belongs to %s by %s", m.Manager, m.Operation)
-		}
-	}
-	f.must(nil, f.levels.Delete(t.Context(), "my-level", metav1.DeleteOptions{}))
-	says("True", "NotFound", `This FlowSchema references the PriorityLevelConfiguration object named "my-level" but there is no such object`)
-	if f.schemas.stored("mine") == nil || f.levels.stored("my-level") != nil {
-		t.Error("what users make and delete is kept by nobody")
 	}
 }

@@ -58,7 +58,7 @@ func (r *run) standing() []standing {
 	}
 	ip, err := r.advertised()
 	if err != nil {
-		klog.InfoS("This machine has no address to advertise, so the kubernetes Service has no endpoints", "err", err)
+		klog.ErrorS(err, "This machine has no address to advertise, so the kubernetes Service has no endpoints")
 		return all
 	}
 	if endpoints, ok := served[*corev1.Endpoints](r, corev1.SchemeGroupVersion.WithResource("endpoints")); ok {
@@ -122,7 +122,7 @@ func (r *run) serviceCIDR() *networkingv1.ServiceCIDR {
 // this server was started with.
 func (r *run) markReady(ctx context.Context, cidrs objects[*networkingv1.ServiceCIDR], cidr *networkingv1.ServiceCIDR) error {
 	if !slices.Equal(cidr.Spec.CIDRs, r.cidrs()) {
-		klog.InfoS("The default ServiceCIDR is not the range this server was started with", "serviceCIDR", cidr.Spec.CIDRs, "range", r.cidrs())
+		klog.ErrorS(nil, "The default ServiceCIDR is not the range this server was started with", "serviceCIDR", cidr.Spec.CIDRs, "range", r.cidrs())
 		return nil
 	}
 	ready := meta.FindStatusCondition(cidr.Status.Conditions, networkingv1.ServiceCIDRConditionReady)

@@ -123,7 +123,7 @@ func TestServeFlags(t *testing.T) {
 		MaxRequestsInflight: 400, MaxMutatingRequestsInflight: 200,
 		FeatureGates: map[string]bool{}, AllowPrivileged: &yes,
 		ServiceAccountIssuers:               []string{"https://kubernetes.default.svc.cluster.local"},
-		ServiceAccountExtendTokenExpiration: &yes, Controllers: []string{"*"},
+		ServiceAccountExtendTokenExpiration: &yes, EnablePriorityAndFairness: &yes, Controllers: []string{"*"},
 		AggregatorRejectForwardingRedirect: &yes,
 	}
 	got, err := parse()
@@ -141,7 +141,7 @@ func TestServeFlags(t *testing.T) {
 		"--min-request-timeout=60", "--max-requests-inflight=0", "--max-mutating-requests-inflight=7", "--shutdown-delay-duration=3s",
 		"--service-account-issuer=https://a", "--service-account-issuer=b,c", "--service-account-signing-key-file=sk",
 		"--service-account-key-file=k1", "--service-account-key-file=k2", "--service-account-jwks-uri=https://j",
-		"--service-account-max-token-expiration=2h", "--service-account-extend-token-expiration=false",
+		"--service-account-max-token-expiration=2h", "--service-account-extend-token-expiration=false", "--enable-priority-and-fairness=false",
 		"--api-audiences=x,y", "--controllers=*,-serviceaccount-controller",
 		"--proxy-client-cert-file=pc", "--proxy-client-key-file=pk", "--requestheader-client-ca-file=rc", "--requestheader-allowed-names=n1,n2",
 		"--requestheader-username-headers=h1", "--requestheader-uid-headers=h2", "--requestheader-group-headers=h3,h4", "--requestheader-extra-headers-prefix=h5-",
@@ -158,7 +158,7 @@ func TestServeFlags(t *testing.T) {
 		FeatureGates: map[string]bool{"A": true, "B": false}, AllowPrivileged: &no,
 		ServiceAccountIssuers: []string{"https://a", "b,c"}, ServiceAccountSigningKeyFile: "sk",
 		ServiceAccountKeyFiles: []string{"k1", "k2"}, ServiceAccountJWKSURI: "https://j",
-		ServiceAccountMaxTokenExpiration: 2 * time.Hour, ServiceAccountExtendTokenExpiration: &no,
+		ServiceAccountMaxTokenExpiration: 2 * time.Hour, ServiceAccountExtendTokenExpiration: &no, EnablePriorityAndFairness: &no,
 		APIAudiences: []string{"x", "y"}, Controllers: []string{"*", "-serviceaccount-controller"},
 		ProxyClientCertFile: "pc", ProxyClientKeyFile: "pk", RequestHeaderClientCAFile: "rc", RequestHeaderAllowedNames: []string{"n1", "n2"},
 		RequestHeaderUsernameHeaders: []string{"h1"}, RequestHeaderUIDHeaders: []string{"h2"}, RequestHeaderGroupHeaders: []string{"h3", "h4"}, RequestHeaderExtraHeadersPrefix: []string{"h5-"},

@@ -33,6 +33,9 @@ Flags that kube-apiserver has mean what they mean there.`,
 			if err != nil {
 				return err
 			}
+			if err := f.log(); err != nil {
+				return err
+			}
 			// A second signal ends the process at once, as no one catches it.
 			ctx, release := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer release()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -28,8 +29,10 @@ type serveFlags struct {
 	runtimeConfig     cliflag.ConfigurationMap
 	allowPrivileged   bool
 	extendExpiration  bool
+	fairness          bool
 	rejectRedirects   bool
 	minRequestTimeout int // seconds
+	logging           *flag.FlagSet
 }
 
 // newServeFlags returns the flags with their defaults.
@@ -53,6 +56,7 @@ func newServeFlags() *serveFlags {
 		runtimeConfig:     cliflag.ConfigurationMap{},
 		allowPrivileged:   true,
 		extendExpiration:  true,
+		fairness:          true,
 		rejectRedirects:   true,
 		minRequestTimeout: 1800,
 	}
@@ -105,12 +109,23 @@ func (f *serveFlags) addTo(fs *pflag.FlagSet) {
 	fs.IntVar(&f.minRequestTimeout, "min-request-timeout", f.minRequestTimeout, "how many seconds a watch lasts at least, unless its client says")
 	fs.IntVar(&f.MaxRequestsInflight, "max-requests-inflight", f.MaxRequestsInflight, "how many reading requests may run at once; 0 for no limit")
 	fs.IntVar(&f.MaxMutatingRequestsInflight, "max-mutating-requests-inflight", f.MaxMutatingRequestsInflight, "how many writing requests may run at once; 0 for no limit")
+	fs.BoolVar(&f.fairness, "enable-priority-and-fairness", f.fairness, "let FlowSchemas and PriorityLevelConfigurations say whose requests run first, instead of the two limits each for itself")
 	fs.DurationVar(&f.ShutdownDelayDuration, "shutdown-delay-duration", f.ShutdownDelayDuration, "how long to go on serving, not ready, when told to stop")
 
-	logging := flag.NewFlagSet("", flag.ContinueOnError)
-	klog.InitFlags(logging)
-	fs.AddGoFlag(logging.Lookup("v"))
-	fs.AddGoFlag(logging.Lookup("vmodule"))
+	f.logging = flag.NewFlagSet("", flag.ContinueOnError)
+	klog.InitFlags(f.logging)
+	fs.AddGoFlag(f.logging.Lookup("v"))
+	fs.AddGoFlag(f.logging.Lookup("vmodule"))
+}
+
+// log has the log say no more than what is wrong, unless more was asked for:
+// upstream's code tells what it begins and ends.
+func (f *serveFlags) log() error {
+	if f.logging.Lookup("v").Value.String() != "0" || f.logging.Lookup("vmodule").Value.String() != "" {
+		return nil
+	}
+	klog.SetOutput(io.Discard) // in place of files
+	return errors.Join(f.logging.Set("logtostderr", "false"), f.logging.Set("stderrthreshold", "WARNING"))
 }
 
 // options checks what only flags can get wrong and returns the options.
@@ -136,6 +151,7 @@ func (f *serveFlags) options() (knarr.Options, error) {
 	o.RuntimeConfig = f.runtimeConfig
 	o.AllowPrivileged = &f.allowPrivileged
 	o.ServiceAccountExtendTokenExpiration = &f.extendExpiration
+	o.EnablePriorityAndFairness = &f.fairness
 	o.AggregatorRejectForwardingRedirect = &f.rejectRedirects
 	o.MinRequestTimeout = time.Duration(f.minRequestTimeout) * time.Second
 	o.MaxRequestsInflight = unlimited(o.MaxRequestsInflight)

@@ -35,6 +35,7 @@ type Factory struct {
 	informers map[schema.GroupVersionKind]*informer
 	running   context.Context //nolint:containedctx // of Run, for handlers that come while it runs
 	waiting   []*registration
+	ended     bool // no handler comes any more
 	handlers  sync.WaitGroup
 }
 
@@ -77,7 +78,7 @@ func (f *Factory) add(r *registration) {
 
 // follow starts to tell r. f.mu is held.
 func (f *Factory) follow(r *registration) {
-	if f.running.Err() != nil {
+	if f.ended {
 		return
 	}
 	f.handlers.Go(func() { r.run(f.running) })

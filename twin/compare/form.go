@@ -186,11 +186,9 @@ var (
 var (
 	ignoredHeaders = map[string]bool{"Date": true, "Content-Length": true}
 	opaqueHeaders  = map[string]bool{
-		"Audit-Id":                          true,
-		"Etag":                              true,
-		"Last-Modified":                     true,
-		"X-Kubernetes-Pf-Flowschema-Uid":    true,
-		"X-Kubernetes-Pf-Prioritylevel-Uid": true,
+		"Audit-Id":      true,
+		"Etag":          true,
+		"Last-Modified": true,
 	}
 )
 
