@@ -101,6 +101,9 @@ type Options struct {
 	// ServiceAccountIssuers.
 	APIAudiences []string
 
+	// Audit says what is recorded of requests, and where; nil for nothing.
+	Audit *Audit
+
 	// Controllers tells which of kube-controller-manager's controllers run, by
 	// the names they have there: "*" is all there are, "-name" all but that
 	// one, "name" only that. Nil means "*".

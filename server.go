@@ -31,6 +31,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/knarr-io/knarr/internal/admission"
+	"github.com/knarr-io/knarr/internal/audit"
 	"github.com/knarr-io/knarr/internal/auth/authn"
 	"github.com/knarr-io/knarr/internal/auth/authz"
 	"github.com/knarr-io/knarr/internal/bootstrap"
@@ -77,6 +78,7 @@ type Server struct {
 	informers *informers.Factory
 	loopback  loopback.Transport
 	fairness  flowcontrol.Interface // nil without
+	audit     *audit.Auditor        // nil for none
 
 	// description is what OpenAPI tells, once there is something that serves it.
 	description atomic.Pointer[openapi.Handler]
@@ -110,7 +112,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		if s.listener != nil {
 			_ = s.listener.Close() // nothing was accepted
 		}
-		_ = s.abandon() // what went wrong is err; this could only add to it
+		_ = s.abandon(ctx) // what went wrong is err; this could only add to it
 		return nil, err
 	}
 	return s, nil
@@ -163,6 +165,11 @@ func (s *Server) start(ctx context.Context) error {
 	ips := ranges[0]
 	if s.listener, err = listen(o.BindAddress, o.SecurePort); err != nil {
 		return err
+	}
+	if o.Audit != nil {
+		if s.audit, err = audit.New(o.Audit); err != nil {
+			return err
+		}
 	}
 	st, err := openStore(o)
 	if err != nil {
@@ -338,6 +345,7 @@ func (s *Server) handler(current func() *kind.Catalogue, verbs *verb.Verbs, cert
 	return endpoint.New(endpoint.Options{
 		Verbs: verbs, Catalogue: current,
 		Authenticator: loopback.Authenticator(who), Authorizer: verbs.Authorizer, APIAudiences: issuer.Audiences(),
+		Audit: s.audit.Sink(), AuditPolicy: s.audit.Policy(),
 		Elsewhere:           s.elsewhere(),
 		Others:              []endpoint.Mux{s.health, about, description},
 		RequestTimeout:      s.options.RequestTimeout,
@@ -455,14 +463,14 @@ func (s *Server) shutdown(ctx context.Context) error {
 		err = errors.Join(err, closed)
 	}
 	<-s.served
-	return errors.Join(err, s.serveErr, s.abandon())
+	return errors.Join(err, s.serveErr, s.abandon(ctx))
 }
 
 // lastWords is how long the last answers have to leave.
 const lastWords = 100 * time.Millisecond
 
 // abandon ends and closes what start has begun and opened, apart from serving.
-func (s *Server) abandon() error {
+func (s *Server) abandon(ctx context.Context) error {
 	if s.cancel != nil {
 		s.cancel()
 		s.background.Wait()
@@ -471,8 +479,9 @@ func (s *Server) abandon() error {
 	if s.aggregation != nil {
 		s.aggregation.connector.Close()
 	}
+	err := s.audit.Stop(ctx)
 	if s.state != nil {
-		return s.state.Stop()
+		err = errors.Join(err, s.state.Stop())
 	}
-	return nil
+	return err
 }

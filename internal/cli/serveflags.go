@@ -51,6 +51,7 @@ func newServeFlags() *serveFlags {
 			FeatureGates:                map[string]bool{},
 			ServiceAccountIssuers:       []string{"https://kubernetes.default.svc.cluster.local"},
 			Controllers:                 []string{"*"},
+			Audit:                       knarr.DefaultAudit(),
 		},
 		store:             string(knarr.Disk),
 		runtimeConfig:     cliflag.ConfigurationMap{},
@@ -104,6 +105,8 @@ func (f *serveFlags) addTo(fs *pflag.FlagSet) {
 	fs.Var(cliflag.NewMapStringBool(&f.FeatureGates), "feature-gates", "features of Kubernetes to switch on or off: <name>=true or =false")
 	fs.BoolVar(&f.allowPrivileged, "allow-privileged", f.allowPrivileged, "let pods be privileged")
 	fs.DurationVar(&f.EventTTL, "event-ttl", f.EventTTL, "how long events are kept")
+
+	addAuditFlags(fs, f.Audit)
 
 	fs.DurationVar(&f.RequestTimeout, "request-timeout", f.RequestTimeout, "how long a request may take that is not a watch")
 	fs.IntVar(&f.minRequestTimeout, "min-request-timeout", f.minRequestTimeout, "how many seconds a watch lasts at least, unless its client says")

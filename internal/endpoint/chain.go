@@ -1,15 +1,11 @@
 package endpoint
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"runtime/debug"
 	"slices"
-	"strings"
-	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -50,7 +46,7 @@ func withImpersonation(next http.Handler, a authorizer.Authorizer, status runtim
 
 // longRunning reports whether a request may last: a watch, or one that
 // connects the client through the server.
-func longRunning(info *request.RequestInfo) bool {
+func longRunning(_ *http.Request, info *request.RequestInfo) bool {
 	if !info.IsResourceRequest {
 		return false
 	}
@@ -63,34 +59,6 @@ func longRunning(info *request.RequestInfo) bool {
 		return true
 	}
 	return false
-}
-
-// withDeadline gives requests that are not long-running a time to end: the
-// server's, or a shorter one that the client asks for by ?timeout=.
-func (e *Endpoint) withDeadline(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		info, _ := request.RequestInfoFrom(r.Context())
-		if info == nil || longRunning(info) {
-			next.ServeHTTP(w, r)
-			return
-		}
-		timeout := e.RequestTimeout
-		if strings.Contains(r.URL.RawQuery, "timeout=") {
-			if given := r.URL.Query().Get("timeout"); given != "" {
-				asked, err := time.ParseDuration(given)
-				if err != nil {
-					e.error(w, r, e.status, apierrors.NewBadRequest(fmt.Sprintf("invalid timeout specified in the request URL - %s", err)))
-					return
-				}
-				if asked > 0 {
-					timeout = min(timeout, asked)
-				}
-			}
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), timeout)
-		defer cancel()
-		next.ServeHTTP(w, r.WithContext(ctx))
-	})
 }
 
 // withMaxInFlight refuses requests beyond the limits with 429, except those of
@@ -106,7 +74,7 @@ func (e *Endpoint) withMaxInFlight(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		info, _ := request.RequestInfoFrom(r.Context())
 		slots := writing
-		if info == nil || longRunning(info) {
+		if info == nil || longRunning(r, info) {
 			slots = nil
 		} else if v := info.Verb; v == "get" || v == "list" {
 			slots = reading

@@ -22,6 +22,7 @@ func (q *query) serveCustom() {
 	}
 	if d := q.target.Version.Deprecated; d != "" {
 		warning.AddWarning(q.r.Context(), "", d)
+		defer q.recordDeprecation()
 	}
 	handle, err := q.customHandler()
 	if err == nil {

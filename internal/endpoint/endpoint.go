@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/endpoints/filters"
@@ -41,6 +42,9 @@ type Options struct {
 	// APIAudiences are the names of this API; credentials must be for one of
 	// them. Empty asks for none.
 	APIAudiences authenticator.Audiences
+	// Audit is told of the requests that AuditPolicy asks for; nil for none.
+	Audit       audit.Sink
+	AuditPolicy audit.PolicyRuleEvaluator
 	// Elsewhere serves what other servers have, whatever it is, in place of what
 	// this one has at the same path; nil for nothing.
 	Elsewhere Mux
@@ -107,9 +111,11 @@ func New(o Options) http.Handler {
 		h = e.withMaxInFlight(h)
 	}
 	h = withImpersonation(h, o.Authorizer, e.status)
-	h = filters.WithAuthentication(h, o.Authenticator, filters.Unauthorized(e.status), o.APIAudiences, nil)
+	h = filters.WithAudit(h, o.Audit, o.AuditPolicy, longRunning)
+	unauthorized := filters.WithFailedAuthenticationAudit(filters.Unauthorized(e.status), o.Audit, o.AuditPolicy)
+	h = filters.WithAuthentication(h, o.Authenticator, unauthorized, o.APIAudiences, nil)
 	h = filters.WithWarningRecorder(h)
-	h = e.withDeadline(h)
+	h = filters.WithRequestDeadline(h, o.Audit, o.AuditPolicy, longRunning, e.status, o.RequestTimeout)
 	h = filters.WithCacheControl(h)
 	h = filters.WithRequestInfo(h, info)
 	h = filters.WithRequestReceivedTimestamp(h)

@@ -26,15 +26,16 @@ import (
 // server is the HTTP side on a state of its own. Everyone is an administrator,
 // but for those who say who they are by the header User.
 type server struct {
-	t *testing.T
+	t testing.TB
 	http.Handler
 	verbs     *verb.Verbs
 	catalogue *kind.Catalogue
+	options   endpoint.Options
 }
 
-func newServer(t *testing.T) *server { return newServerOn(t, memory.New(memory.Options{})) }
+func newServer(t testing.TB) *server { return newServerOn(t, memory.New(memory.Options{})) }
 
-func newServerOn(t *testing.T, kept store.Store) *server {
+func newServerOn(t testing.TB, kept store.Store) *server {
 	t.Helper()
 	st, err := state.Start(t.Context(), kept, state.Options{})
 	if err != nil {
@@ -51,7 +52,7 @@ func newServerOn(t *testing.T, kept store.Store) *server {
 	}
 	s := &server{t: t, catalogue: catalogue}
 	s.verbs = &verb.Verbs{State: st, Authorizer: authorizer.AuthorizerFunc(authz.New().Authorize), Ownership: new(ownership.Managers).For}
-	s.Handler = endpoint.New(endpoint.Options{
+	s.options = endpoint.Options{
 		Verbs:     s.verbs,
 		Catalogue: func() *kind.Catalogue { return catalogue },
 		Authenticator: authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
@@ -62,13 +63,14 @@ func newServerOn(t *testing.T, kept store.Store) *server {
 			return &authenticator.Response{User: who}, true, nil
 		}),
 		Authorizer: s.verbs.Authorizer,
-	})
+	}
+	s.Handler = endpoint.New(s.options)
 	return s
 }
 
 // answer is what a request got.
 type answer struct {
-	t       *testing.T
+	t       testing.TB
 	request string
 	code    int
 	header  http.Header

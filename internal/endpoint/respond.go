@@ -82,6 +82,9 @@ func (q *query) writeObject(code int, s shape, o *object.Object) error {
 	if err != nil {
 		return q.target.ReadError(o, err)
 	}
+	if err := q.record(s, o); err != nil {
+		return err
+	}
 	b = s.asVersion(b)
 	if s.media == mediaProtobuf {
 		head := kind.AppendEnvelopeHead(make([]byte, 0, 128), s.gvk(v.GVK()), len(b))
@@ -287,6 +290,9 @@ func (q *query) writeList(s shape, list *verb.List) error {
 			return q.target.ListError(slices.Values(list.Objects), err)
 		}
 		items[i] = s.asVersion(b)
+	}
+	if err := q.recordList(s, list); err != nil {
+		return err
 	}
 	meta := &metav1.ListMeta{ResourceVersion: formatRevision(list.Rev), Continue: list.Continue, RemainingItemCount: list.Remaining}
 	if s.media == mediaProtobuf {

@@ -136,6 +136,7 @@ func (q *query) serve() {
 	if err == nil {
 		if d := q.target.Version.Deprecated; d != "" {
 			warning.AddWarning(q.r.Context(), "", d)
+			defer q.recordDeprecation()
 		}
 		err = handle()
 	}

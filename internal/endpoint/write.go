@@ -287,13 +287,14 @@ func (q *query) decodeDeleteOptions(body []byte, into *metav1.DeleteOptions) err
 		return err
 	}
 	gvk := meta.WithKind("DeleteOptions")
-	obj, _, err := metaCodecs().DecoderToVersion(info.Serializer, gvk.GroupVersion()).Decode(body, &gvk, into)
+	obj, found, err := metaCodecs().DecoderToVersion(info.Serializer, gvk.GroupVersion()).Decode(body, &gvk, into)
 	if err != nil {
 		return apierrors.NewBadRequest(err.Error())
 	}
 	if obj != into {
 		return apierrors.NewBadRequest("decoded object cannot be converted to DeleteOptions")
 	}
+	q.target.RecordBody(q.r.Context(), obj, found.GroupVersion(), metaCodecs())
 	return nil
 }
 

@@ -26,7 +26,7 @@ var layers = []layer{
 	{"internal/cli", []string{".", "internal/cli", "internal/pki", "internal/kubeconfig"}, "commands use the server as others do, through the root package"},
 	{"knarrtest", []string{"."}, "a server for tests is a server: through the root package"},
 	{".", []string{
-		"internal/endpoint", "internal/discovery", "internal/openapi", "internal/health", "internal/aggregate", "internal/auth",
+		"internal/endpoint", "internal/discovery", "internal/openapi", "internal/health", "internal/aggregate", "internal/audit", "internal/auth",
 		"internal/bootstrap", "internal/componentstatus", "internal/verb", "internal/controller", "internal/serviceaccount", "internal/reviews", "internal/pods", "internal/admission", "internal/informers", "internal/service", "internal/ownership", "internal/kind",
 		"internal/state", "internal/object", "internal/store", "internal/pki", "internal/kubeconfig", "internal/loopback", "internal/process",
 	}, "the root package puts the parts together, so it may see all of them but the command line"},
@@ -38,6 +38,7 @@ var layers = []layer{
 	{"internal/aggregate", []string{"internal/discovery", "internal/openapi", "internal/kind", "internal/state", "internal/object"}, "passes requests on to other servers: reads what APIServices and Services say, and writes nothing"},
 	{"internal/discovery", []string{"internal/kind"}, "tells what the catalogue says"},
 	{"internal/openapi", []string{"internal/kind"}, "tells what the catalogue says"},
+	{"internal/audit", nil, "records what it is told; those who answer tell it through the context"},
 	{"internal/health", nil, "runs the checks it is given"},
 	{"internal/auth", []string{"internal/auth"}, "decides by what a request says and, for RBAC, what it is handed; never by the store"},
 	{"internal/bootstrap", []string{"internal/controller", "internal/verb", "internal/kind", "internal/state", "internal/object", "internal/store"}, "beside the verbs: makes the first objects through them, and keeps some"},

@@ -178,6 +178,9 @@ type Version struct {
 	MetadataJSON, MetadataProtobuf object.Form
 	// Deprecated, if not empty, is the warning that every request gets.
 	Deprecated string
+	// RemovedRelease is the first release without a deprecated version, if that
+	// is known.
+	RemovedRelease string
 	// ReturnDeleted has DELETE answer with the object, where others answer
 	// with a Status.
 	ReturnDeleted bool

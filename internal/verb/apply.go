@@ -22,9 +22,11 @@ func (v *Verbs) apply(ctx context.Context, t Target, patch []byte, opts *metav1.
 	if v.Ownership == nil {
 		return nil, errors.New("nothing can be applied where owners of fields are not kept")
 	}
-	if _, err := yaml.ToJSON(patch); err != nil {
+	asJSON, err := yaml.ToJSON(patch)
+	if err != nil {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("error encoding patch: %v", err))
 	}
+	recordPatch(ctx, asJSON)
 	a := &applying{
 		Target: t, patch: patch, opts: opts,
 		owners: v.Ownership(t.Version, t.Subresource),

@@ -41,6 +41,7 @@ func (t Target) decodeBody(ctx context.Context, body []byte, info runtime.Serial
 	if gv := found.GroupVersion(); !accepts(gv) {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%v)", gv, gvk.GroupVersion()))
 	}
+	t.RecordBody(ctx, obj, found.GroupVersion(), t.resource().Serializer)
 	return obj, nil
 }
 

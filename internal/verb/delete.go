@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/storage"
 	storageerrors "k8s.io/apiserver/pkg/storage/errors"
@@ -24,6 +25,7 @@ import (
 func (v *Verbs) Delete(ctx context.Context, t Target, opts *metav1.DeleteOptions) (*Result, error) {
 	attributes := t.attributes(ctx, nil, nil, admission.Delete, opts, len(opts.DryRun) > 0)
 	if deref(opts.IgnoreStoreReadErrorWithClusterBreakingPotential) {
+		audit.AddAuditAnnotation(ctx, "apiserver.k8s.io/unsafe-delete-ignore-read-error", "")
 		return v.deleteUnreadable(ctx, t, attributes)
 	}
 	if before := t.resource().BeforeDelete; before != nil {
@@ -31,7 +33,7 @@ func (v *Verbs) Delete(ctx context.Context, t Target, opts *metav1.DeleteOptions
 			return nil, err
 		}
 	}
-	return v.delete(ctx, t, rest.AdmissionToValidateObjectDeleteFunc(v.Admission, attributes, t.interfaces()), opts, false)
+	return v.delete(ctx, t, rest.AdmissionToValidateObjectDeleteFunc(v.admission(), attributes, t.interfaces()), opts, false)
 }
 
 // delete deletes one object. As upstream, one of a collection is deleted in the

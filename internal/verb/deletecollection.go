@@ -21,7 +21,7 @@ func (v *Verbs) DeleteCollection(ctx context.Context, t Target, list *metaintern
 		}
 	}
 	attributes := t.attributes(ctx, nil, nil, admission.Delete, opts, len(opts.DryRun) > 0)
-	validate := rest.AdmissionToValidateObjectDeleteFunc(v.Admission, attributes, t.interfaces())
+	validate := rest.AdmissionToValidateObjectDeleteFunc(v.admission(), attributes, t.interfaces())
 	found, err := v.List(ctx, t, list)
 	if err != nil {
 		return nil, err

@@ -43,6 +43,7 @@ func (v *Verbs) Patch(ctx context.Context, t Target, patchType types.PatchType, 
 	if !json.Valid(patch) {
 		return nil, apierrors.NewBadRequest("invalid JSON patch")
 	}
+	recordPatch(ctx, patch)
 	return v.updateBy(ctx, t, p.transform, opts, false)
 }
 

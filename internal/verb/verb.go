@@ -155,7 +155,7 @@ func (t Target) attributes(ctx context.Context, obj, old runtime.Object, op admi
 
 // admit runs mutating admission on a write.
 func (v *Verbs) admit(ctx context.Context, t Target, a admission.Attributes) error {
-	m, ok := v.Admission.(admission.MutationInterface)
+	m, ok := v.admission().(admission.MutationInterface)
 	if !ok || !m.Handles(a.GetOperation()) {
 		return nil
 	}
@@ -209,7 +209,7 @@ func (v *Verbs) validates(op admission.Operation) bool {
 func (v *Verbs) validateCreate(t Target, a admission.Attributes, authorize bool) rest.ValidateObjectFunc {
 	validate := rest.ValidateAllObjectFunc
 	if v.validates(admission.Create) {
-		plugins := rest.AdmissionToValidateObjectFunc(v.Admission, a, t.interfaces())
+		plugins := rest.AdmissionToValidateObjectFunc(v.admission(), a, t.interfaces())
 		validate = func(ctx context.Context, obj runtime.Object) error { return plugins(ctx, obj.DeepCopyObject()) }
 	}
 	if !authorize || v.Authorizer == nil {
@@ -238,7 +238,7 @@ func (v *Verbs) validateUpdate(t Target, a admission.Attributes) rest.ValidateOb
 	if !v.validates(admission.Update) {
 		return rest.ValidateAllObjectUpdateFunc
 	}
-	plugins := rest.AdmissionToValidateObjectUpdateFunc(v.Admission, a, t.interfaces())
+	plugins := rest.AdmissionToValidateObjectUpdateFunc(v.admission(), a, t.interfaces())
 	if view := t.view(); view != nil {
 		return viewed(view, plugins)
 	}

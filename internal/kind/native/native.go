@@ -195,13 +195,14 @@ func (b *builder) alive(g *group, row *row, v string) bool {
 	return version.MajorMinor(uint(major), uint(minor)).GreaterThan(b.release)
 }
 
-// deprecation returns the warning for a version whose types call it deprecated.
-func (b *builder) deprecation(r *kind.Resource, v string) string {
+// deprecation returns the warning for a version whose types call it deprecated,
+// and the release that removes it.
+func (b *builder) deprecation(r *kind.Resource, v string) (warning, removed string) {
 	gvk := schema.GroupVersionKind{Group: r.Group, Version: v, Kind: r.Kind}
 	obj, err := r.Scheme.New(gvk)
 	if err != nil || !deprecation.IsDeprecated(obj, int(b.release.Major()), int(b.release.Minor())) {
-		return ""
+		return "", ""
 	}
 	obj.GetObjectKind().SetGroupVersionKind(gvk)
-	return deprecation.WarningMessage(obj)
+	return deprecation.WarningMessage(obj), deprecation.RemovedRelease(obj)
 }

@@ -179,7 +179,8 @@ func (b *builder) resource(g *group, row *row, versions []string) (*kind.Resourc
 	}
 	b.subresources(r, row)
 	for _, name := range versions {
-		v := &kind.Version{Resource: r, Name: name, Deprecated: b.deprecation(r, name)}
+		v := &kind.Version{Resource: r, Name: name}
+		v.Deprecated, v.RemovedRelease = b.deprecation(r, name)
 		v.ReturnDeleted = row.returnDeleted || slices.Contains(row.returnDeletedIn, name)
 		if r.Storage != nil {
 			v.SetForms()
