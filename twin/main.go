@@ -113,7 +113,8 @@ func run(ctx context.Context, arguments []string) error {
 		return err
 	}
 	aggregation := matching(f, stories.Aggregation(binaries.Knarr, "kubectl"))
-	first, second, stop, err := startBoth(ctx, f, binaries, len(aggregation) > 0)
+	audit := matching(f, stories.Audit())
+	first, second, stop, err := startBoth(ctx, f, binaries, len(aggregation) > 0, len(audit) > 0)
 	if err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func run(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return err
 	}
-	told = append(told, aggregation...)
+	told = slices.Concat(told, aggregation, audit)
 	report := newReport(os.Stdout, f.verbose, f.lines)
 	for _, s := range told {
 		began := time.Now()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/knarr-io/knarr/twin/compare"
 	"github.com/knarr-io/knarr/twin/peer"
@@ -13,8 +14,8 @@ import (
 )
 
 // startBoth starts the reference and the server that is compared with it, each with an
-// aggregated server beside it if one is needed.
-func startBoth(ctx context.Context, f flags, binaries peer.Binaries, aggregated bool) (first, second compare.Side, stop func(), err error) {
+// aggregated server beside it if one is needed, and recording requests if that is.
+func startBoth(ctx context.Context, f flags, binaries peer.Binaries, aggregated, audited bool) (first, second compare.Side, stop func(), err error) {
 	// Beside the binaries, so that every server's data is on the same, real disk.
 	dir, err := os.MkdirTemp(filepath.Join(f.root, "twin", ".peers"), "run-")
 	if err != nil {
@@ -46,8 +47,14 @@ func startBoth(ctx context.Context, f flags, binaries peer.Binaries, aggregated 
 		if err = os.Mkdir(own, 0o700); err != nil {
 			break
 		}
+		arguments := f.servers
+		if audited {
+			if arguments, err = auditFlags(own, arguments); err != nil {
+				break
+			}
+		}
 		var server *peer.Server
-		if server, err = starter(ctx, binaries, peer.Options{Dir: own, Tokens: stories.Tokens, Flags: f.servers}); err != nil {
+		if server, err = starter(ctx, binaries, peer.Options{Dir: own, Tokens: stories.Tokens, Flags: arguments}); err != nil {
 			break
 		}
 		servers = append(servers, server)
@@ -69,10 +76,25 @@ func startBoth(ctx context.Context, f flags, binaries peer.Binaries, aggregated 
 	if aggregated {
 		first.Aggregated, second.Aggregated = beside[0], beside[1]
 	}
+	if audited {
+		first.AuditLog, second.AuditLog = filepath.Join(dir, "1", auditLog), filepath.Join(dir, "2", auditLog)
+	}
 	if f.self {
 		second.Name = "kube-apiserver again"
 	}
 	return first, second, stop, nil
+}
+
+// auditLog is the file in a server's directory that it records requests in.
+const auditLog = "audit.log"
+
+// auditFlags has a server record requests in its directory.
+func auditFlags(dir string, others []string) ([]string, error) {
+	policy := filepath.Join(dir, "policy.yaml")
+	if err := os.WriteFile(policy, []byte(stories.AuditPolicy), 0o600); err != nil {
+		return nil, err
+	}
+	return append(slices.Clone(others), "--audit-policy-file="+policy, "--audit-log-path="+filepath.Join(dir, auditLog)), nil
 }
 
 // startAggregated starts an aggregated server beside each. They are of one authority, which

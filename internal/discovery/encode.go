@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	auditinternal "k8s.io/apiserver/pkg/apis/audit"
+	"k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/endpoints/handlers/negotiation"
 )
 
@@ -146,6 +148,7 @@ func (h *Handler) writeEncoded(w http.ResponseWriter, r *http.Request, d *docume
 		h.refuse(w, r, err)
 		return
 	}
+	h.record(r, d)
 	body, header := e.body, w.Header()
 	if e.gzipped != nil && acceptsGzip(r) {
 		body = e.gzipped
@@ -155,6 +158,17 @@ func (h *Handler) writeEncoded(w http.ResponseWriter, r *http.Request, d *docume
 	header.Set("Content-Type", contentType)
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.Write(body) // an error is the client gone
+}
+
+// record records the answer, if the request's audit policy asks for answers.
+func (h *Handler) record(r *http.Request, d *document) {
+	a := audit.AuditContextFrom(r.Context())
+	if a == nil || a.GetEventLevel().Less(auditinternal.LevelRequestResponse) {
+		return
+	}
+	if e, err := d.encodings[h.encoders.SupportedMediaTypes()[0].Serializer](); err == nil { // JSON
+		a.LogResponseObject(nil, &runtime.Unknown{Raw: e.body, ContentType: runtime.ContentTypeJSON})
+	}
 }
 
 func acceptsGzip(r *http.Request) bool {

@@ -27,6 +27,8 @@ type Side struct {
 	Addresses []string
 	// Aggregated is beside the server, if a story needs it.
 	Aggregated story.Aggregated
+	// AuditLog is where the server records requests, if it does.
+	AuditLog string
 }
 
 // Pair tells stories to two servers. Several stories may be told at once.
@@ -54,6 +56,7 @@ func New(first, second Side, known []*Known) (*Pair, error) {
 		if p.servers[i], err = story.NewServer(side.Config, side.Kubeconfig); err != nil {
 			return nil, fmt.Errorf("%s: %w", side.Name, err)
 		}
+		p.servers[i].Audited(side.AuditLog)
 		if side.Aggregated == nil {
 			continue
 		}

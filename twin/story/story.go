@@ -48,7 +48,10 @@ type Session struct {
 	server  *Server
 	ctx     context.Context
 	watches []*Watch
-	dir     string // of client programs, once there is one
+	// auditing has requests say which they are, by the number of those before.
+	auditing bool
+	audited  int
+	dir      string // of client programs, once there is one
 }
 
 // Exchange is one request and what came back.
@@ -76,6 +79,7 @@ type Server struct {
 	anonymous  http.RoundTripper
 	aggregated Aggregated
 	direct     *Server // the aggregated one, past this
+	auditLog   string
 }
 
 // UserAgent names the client; servers record its first word as the field manager.
@@ -241,6 +245,10 @@ func (s *Session) send(ctx context.Context, e *Exchange, method, uri string, bod
 	request.Header.Set("User-Agent", UserAgent)
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if s.auditing {
+		s.audited++
+		request.Header.Set("Audit-Id", s.auditID(s.audited))
 	}
 	for _, option := range options {
 		option(request)
