@@ -143,6 +143,13 @@ type Options struct {
 	HistoryRetention time.Duration
 	HistoryBytes     int64
 
+	// EncryptionProviderConfig is a file that says which resources are kept
+	// encrypted, and by which keys or plugins: an EncryptionConfiguration, as
+	// kube-apiserver reads it. With EncryptionProviderConfigAutomaticReload it is
+	// read again, within a minute, when it has changed.
+	EncryptionProviderConfig                string
+	EncryptionProviderConfigAutomaticReload bool
+
 	// FeatureGates sets feature gates of Kubernetes' libraries, and
 	// AllowPrivileged whether pods may be privileged (nil means true). Both
 	// hold for the whole process: the first server sets them, and a later one

@@ -69,6 +69,8 @@ type Server struct {
 	http     *http.Server
 	health   *health.Handler
 	state    *state.State
+	// storeChecks tell how what encrypts the store is.
+	storeChecks []health.Check
 	// authenticator finds out who asks, and authorizer decides who may do what.
 	authenticator authenticator.Request
 	authorizer    authorizer.Authorizer
@@ -136,6 +138,9 @@ func (o *Options) complete() error {
 	case o.SecurePort < 0 || o.SecurePort > 65535:
 		return fmt.Errorf("port %d is not between 0 and 65535", o.SecurePort)
 	}
+	if err := o.checkEncryption(); err != nil {
+		return err
+	}
 	if _, err := o.tokenSettings(); err != nil {
 		return err
 	}
@@ -171,8 +176,16 @@ func (s *Server) start(ctx context.Context) error {
 			return err
 		}
 	}
-	st, err := openStore(o)
+	s.authorizer = authz.New()
+	rules := &namespaces{}
+	catalogue, err := native.Catalogue(native.Options{
+		RuntimeConfig: o.RuntimeConfig, EventTTL: o.EventTTL, IPFamily: family(ips), Authorizer: s.authorizer, Namespaces: rules,
+	})
 	if err != nil {
+		return err
+	}
+	var st store.Store
+	if st, s.storeChecks, err = openEncrypted(ctx, o, catalogue); err != nil {
 		return err
 	}
 	s.state, err = state.Start(ctx, st, state.Options{Retention: o.HistoryRetention, HistoryBytes: o.HistoryBytes})
@@ -184,15 +197,7 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.access = kubeconfig.Access{Server: s.URL(), CA: certs.trust, Cert: certs.bundle.Admin.CertPEM, Key: certs.bundle.Admin.KeyPEM}
-	s.authorizer = authz.New()
-	rules := &namespaces{state: s.state}
-	catalogue, err := native.Catalogue(native.Options{
-		RuntimeConfig: o.RuntimeConfig, EventTTL: o.EventTTL, IPFamily: family(ips), Authorizer: s.authorizer, Namespaces: rules,
-	})
-	if err != nil {
-		return err
-	}
-	rules.catalogue = catalogue
+	rules.state, rules.catalogue = s.state, catalogue
 	if s.aggregation, err = s.newAggregation(catalogue, certs.proxies); err != nil {
 		return err
 	}
@@ -331,9 +336,9 @@ func (s *Server) handler(current func() *kind.Catalogue, verbs *verb.Verbs, cert
 		return nil, err
 	}
 	s.authenticator = who
-	s.health = health.New(health.Ping(), health.Log(klog.Flush), health.Check{
+	s.health = health.New(append([]health.Check{health.Ping(), health.Log(klog.Flush), {
 		Name: "etcd", On: health.All, Check: func(*http.Request) error { return s.state.Err() },
-	})
+	}}, s.storeChecks...)...)
 	documents := issuerDocuments(issuer, s.address())
 	describe := openapi.Options{Catalogue: current, Version: version.Info(), Issuer: documents != nil}
 	tell := discovery.Options{Catalogue: current, Version: version.Info(), Addresses: s.addresses(ips), Issuer: documents}

@@ -10,6 +10,7 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -18,6 +19,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/util/retry"
+	"k8s.io/klog/v2"
 
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/verb"
@@ -72,7 +74,7 @@ func (r *run) all(ctx context.Context, all ...func() error) error {
 	for range maxWriters {
 		writers.Go(func() {
 			for write := range r.writes {
-				if err := write(); err != nil {
+				if err := readable(write()); err != nil {
 					fail(err) // those that follow fail at once
 				}
 			}
@@ -80,7 +82,7 @@ func (r *run) all(ctx context.Context, all ...func() error) error {
 	}
 	for _, part := range all {
 		parts.Go(func() {
-			if err := part(); err != nil {
+			if err := readable(part()); err != nil {
 				fail(err)
 			}
 		})
@@ -89,6 +91,17 @@ func (r *run) all(ctx context.Context, all ...func() error) error {
 	close(r.writes)
 	writers.Wait()
 	return context.Cause(ctx)
+}
+
+// readable returns err, unless it is about an object that is there but cannot be
+// read, such as one encrypted with a key that is gone: that must not keep the
+// server from starting, and who looks at the object learns of it.
+func readable(err error) error {
+	if u := (*kind.Unreadable)(nil); !errors.As(err, &u) {
+		return err
+	}
+	klog.ErrorS(err, "An object that every server has cannot be read, and is left alone")
+	return nil
 }
 
 // maxWriters is how many writes go on at once: enough to share each sync of

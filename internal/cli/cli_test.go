@@ -125,6 +125,7 @@ func TestServeFlags(t *testing.T) {
 		ServiceAccountIssuers:               []string{"https://kubernetes.default.svc.cluster.local"},
 		ServiceAccountExtendTokenExpiration: &yes, EnablePriorityAndFairness: &yes, Controllers: []string{"*"},
 		AggregatorRejectForwardingRedirect: &yes,
+		Audit:                              knarr.DefaultAudit(),
 	}
 	got, err := parse()
 	if err != nil {
@@ -163,6 +164,7 @@ func TestServeFlags(t *testing.T) {
 		ProxyClientCertFile: "pc", ProxyClientKeyFile: "pk", RequestHeaderClientCAFile: "rc", RequestHeaderAllowedNames: []string{"n1", "n2"},
 		RequestHeaderUsernameHeaders: []string{"h1"}, RequestHeaderUIDHeaders: []string{"h2"}, RequestHeaderGroupHeaders: []string{"h3", "h4"}, RequestHeaderExtraHeadersPrefix: []string{"h5-"},
 		EnableAggregatorRouting: true, AggregatorRejectForwardingRedirect: &no,
+		Audit: knarr.DefaultAudit(),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("all flags (-want +got):\n%s", diff)

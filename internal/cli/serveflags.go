@@ -107,6 +107,7 @@ func (f *serveFlags) addTo(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.EventTTL, "event-ttl", f.EventTTL, "how long events are kept")
 
 	addAuditFlags(fs, f.Audit)
+	addEncryptionFlags(fs, &f.Options)
 
 	fs.DurationVar(&f.RequestTimeout, "request-timeout", f.RequestTimeout, "how long a request may take that is not a watch")
 	fs.IntVar(&f.minRequestTimeout, "min-request-timeout", f.minRequestTimeout, "how many seconds a watch lasts at least, unless its client says")

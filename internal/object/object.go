@@ -28,8 +28,10 @@ type Object struct {
 
 	attrs     atomic.Pointer[attrs]
 	encodings atomic.Pointer[encoding]
-	used      atomic.Bool // since the cache last looked
-	slot      int         // position in the cache's queue, 0 if none; guarded by its mutex
+	// Seal is the store's word for how it keeps the value (store.Event).
+	Seal uint32
+	used atomic.Bool // since the cache last looked
+	slot int         // position in the cache's queue, 0 if none; guarded by its mutex
 }
 
 // New returns the object that a storage key below prefix names. The key is

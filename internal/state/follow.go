@@ -17,7 +17,7 @@ func (f *follower) Load(l store.Load) error {
 	s.rev, s.floor, s.compacted = l.Rev, l.Floor, l.Floor
 	if err := l.Base(func(e store.Event) error {
 		prefix := ResourceOf(e.Key)
-		s.collection(prefix).set(object.New(prefix, e.Key, e.Value, e.Rev, e.Err))
+		s.collection(prefix).set(newObject(prefix, &e))
 		return nil
 	}); err != nil {
 		return fmt.Errorf("loading objects: %w", err)
@@ -49,6 +49,25 @@ func (f *follower) Apply(events []store.Event) {
 func (f *follower) Progress(rev uint64) {
 	s := (*State)(f)
 	s.update(func() { s.advance(rev) })
+}
+
+// Reread puts an object that can be read now in the place of the same that could
+// not. It is no event: who has met the error meanwhile asks again, or does not.
+func (f *follower) Reread(e store.Event) {
+	s := (*State)(f)
+	s.update(func() {
+		prefix := ResourceOf(e.Key)
+		c := s.collection(prefix)
+		if o := c.get(prefix, e.Key); o != nil && o.Err != nil && o.Rev == e.Rev {
+			c.set(newObject(prefix, &e))
+		}
+	})
+}
+
+func newObject(prefix string, e *store.Event) *object.Object {
+	o := object.New(prefix, e.Key, e.Value, e.Rev, e.Err)
+	o.Seal = e.Seal
+	return o
 }
 
 // update makes a change with s.mu held, then lets those go on who waited for
@@ -93,7 +112,7 @@ func (s *State) apply(e *store.Event) {
 		}
 		event = Event{Object: prev.At(e.Rev), Prev: prev, Deleted: true}
 	} else {
-		o := object.New(prefix, e.Key, e.Value, e.Rev, e.Err)
+		o := newObject(prefix, e)
 		event = Event{Object: o, Prev: c.set(o)}
 	}
 	c.log.append(event)

@@ -146,6 +146,13 @@ func (s *State) Size(prefix string) (objects int, bytes int64) {
 	return c.tree.Len(), c.bytes
 }
 
+// Outdated reports whether the object at a key is to be written again, even
+// unchanged, since the store would keep it in another way now.
+func (s *State) Outdated(key string, o *object.Object) bool {
+	sealer, ok := s.store.(store.Sealer)
+	return ok && sealer.Outdated(key, o.Seal)
+}
+
 // Commit makes all changes or none, as store.Store.Commit says, errors
 // included. It returns the objects as they were committed, in the order of
 // changes: for a deletion the last state, under the deletion's revision.
@@ -191,7 +198,8 @@ func (s *State) committed(ch *store.Change, rev uint64, before *object.Object) *
 // noteFailure remembers a commit's error if it is the store's fault.
 func (s *State) noteFailure(ctx context.Context, err error) {
 	var conflict *store.Conflict
-	if ctx.Err() == nil && !errors.As(err, &conflict) && !errors.Is(err, store.ErrClosed) {
+	var unwritable *store.Unwritable
+	if ctx.Err() == nil && !errors.As(err, &conflict) && !errors.As(err, &unwritable) && !errors.Is(err, store.ErrClosed) {
 		s.broken.Store(&err)
 	}
 }

@@ -89,6 +89,20 @@ type Follower interface {
 	Progress(rev uint64)
 }
 
+// Rereader is a Follower that can be told of values which could not be read
+// before and can be now.
+type Rereader interface {
+	// Reread tells of the value that a key has had, at its revision, all along.
+	Reread(e Event)
+}
+
+// Sealer is a Store that keeps values in different ways, such as encrypted.
+type Sealer interface {
+	// Outdated reports whether a value with that Event.Seal is to be written
+	// again, even unchanged, since it would be kept in another way now.
+	Outdated(key string, seal uint32) bool
+}
+
 // Load is everything a store holds when it is started.
 type Load struct {
 	// Floor is the revision of the base: the oldest at which reads are exact.
@@ -133,6 +147,8 @@ type Event struct {
 	// Err, if not nil, says why Value cannot be read (Value then holds what
 	// was found, perhaps nothing, and the key exists).
 	Err error
+	// Seal says how Value is kept, in a Sealer's own terms; 0 is as it is.
+	Seal uint32
 }
 
 // Deleted reports whether the event removed its key.
@@ -145,6 +161,16 @@ var (
 	// commit happened.
 	ErrUnknown = errors.New("the outcome of the commit is unknown")
 )
+
+// Unwritable says that a change's value cannot be kept as it has to be, such as
+// encrypted; nothing was changed.
+type Unwritable struct {
+	Key string
+	Err error
+}
+
+func (u *Unwritable) Error() string { return u.Err.Error() }
+func (u *Unwritable) Unwrap() error { return u.Err }
 
 // Conflict says that a change's condition did not hold; nothing was changed.
 type Conflict struct {

@@ -2,6 +2,9 @@ package verb
 
 import (
 	"context"
+	"errors"
+
+	"k8s.io/apiserver/pkg/storage"
 
 	"github.com/knarr-io/knarr/internal/object"
 	"github.com/knarr-io/knarr/internal/store"
@@ -11,6 +14,9 @@ import (
 // beside it, tells of it who is to be told, and returns the object.
 func (v *Verbs) commit(ctx context.Context, t Target, change store.Change, beside []store.Change) (*object.Object, error) {
 	objects, err := v.State.Commit(ctx, append([]store.Change{change}, beside...)...)
+	if unwritable := (*store.Unwritable)(nil); errors.As(err, &unwritable) {
+		return nil, storage.NewInternalError(unwritable.Err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -270,7 +270,7 @@ func (v *Verbs) guaranteedUpdate(ctx context.Context, t Target, key string, prec
 		if err != nil {
 			return nil, err
 		}
-		if o != nil && bytes.Equal(change.Value, o.Value) {
+		if o != nil && bytes.Equal(change.Value, o.Value) && !v.State.Outdated(key, o) {
 			return o, nil
 		}
 		if dryRun {

@@ -1,0 +1,79 @@
+package knarr
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/knarr-io/knarr/internal/health"
+	"github.com/knarr-io/knarr/internal/kind"
+	"github.com/knarr-io/knarr/internal/state"
+	"github.com/knarr-io/knarr/internal/store"
+	"github.com/knarr-io/knarr/internal/store/encrypted"
+)
+
+// openEncrypted opens the store and, if that is asked for, keeps values in it
+// encrypted. checks tell how what encrypts is.
+func openEncrypted(ctx context.Context, o *Options, c *kind.Catalogue) (st store.Store, checks []health.Check, err error) {
+	if o.EncryptionProviderConfig == "" {
+		st, err = openStore(o)
+		return st, nil, err
+	}
+	keys, err := encrypted.Load(ctx, encrypted.Options{
+		ConfigFile: o.EncryptionProviderConfig, Reload: o.EncryptionProviderConfigAutomaticReload, Resource: keyResources(c),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if st, err = openStore(o); err != nil {
+		keys.Close()
+		return nil, nil, err
+	}
+	for _, c := range keys.Checks() {
+		checks = append(checks, health.Check{Name: c.Name, On: health.Healthz | health.Readyz, Check: c.Check})
+	}
+	return encrypted.Around(st, keys), checks, nil
+}
+
+func (o *Options) checkEncryption() error {
+	if o.EncryptionProviderConfigAutomaticReload && o.EncryptionProviderConfig == "" {
+		return errors.New("the encryption configuration can be read again only if there is one: EncryptionProviderConfig (--encryption-provider-config)")
+	}
+	return nil
+}
+
+// keyResources returns the resource whose rules of encryption hold for a storage
+// key, as upstream has it.
+func keyResources(c *kind.Catalogue) func(key string) (schema.GroupResource, bool) {
+	native := map[string]schema.GroupResource{}
+	for _, g := range c.Groups { // the core group is the first: events of both are its
+		for _, r := range g.Resources {
+			if r.Storage == nil {
+				continue
+			}
+			if _, ok := native[r.Storage.Prefix]; !ok {
+				native[r.Storage.Prefix] = schema.GroupResource{Group: r.Group, Resource: r.Name}
+			}
+		}
+	}
+	// What is recorded of Services' addresses and ports is kept as they are; the
+	// leases of servers are never encrypted, not even by *.*.
+	native["/registry/ranges"] = schema.GroupResource{Resource: "services"}
+	return func(key string) (schema.GroupResource, bool) {
+		prefix := state.ResourceOf(key)
+		if gr, ok := native[prefix]; ok {
+			return gr, true
+		}
+		switch prefix {
+		case "", "/registry/masterleases", "/registry/peerserverleases":
+			return schema.GroupResource{}, false
+		}
+		group, resource, ok := strings.Cut(strings.TrimPrefix(prefix, "/registry/"), "/")
+		if !ok { // a native resource that is switched off
+			group, resource = "", group
+		}
+		return schema.GroupResource{Group: group, Resource: resource}, true
+	}
+}
