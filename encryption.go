@@ -58,16 +58,13 @@ func keyResources(c *kind.Catalogue) func(key string) (schema.GroupResource, boo
 			}
 		}
 	}
-	// What is recorded of Services' addresses and ports is kept as they are; the
-	// leases of servers are never encrypted, not even by *.*.
-	native["/registry/ranges"] = schema.GroupResource{Resource: "services"}
 	return func(key string) (schema.GroupResource, bool) {
 		prefix := state.ResourceOf(key)
 		if gr, ok := native[prefix]; ok {
 			return gr, true
 		}
 		switch prefix {
-		case "", "/registry/masterleases", "/registry/peerserverleases":
+		case "", "/registry/ranges", "/registry/masterleases", "/registry/peerserverleases": // no objects of clients
 			return schema.GroupResource{}, false
 		}
 		group, resource, ok := strings.Cut(strings.TrimPrefix(prefix, "/registry/"), "/")
