@@ -105,8 +105,7 @@ func New(o Options) http.Handler {
 	var h http.Handler = http.HandlerFunc(e.route)
 	h = filters.WithAuthorization(h, o.Authorizer, e.status)
 	if o.Fairness != nil {
-		lasting := func(_ *http.Request, info *request.RequestInfo) bool { return longRunning(info) }
-		h = serverfilters.WithPriorityAndFairness(h, lasting, o.Fairness, o.Estimate, o.RequestTimeout/4)
+		h = serverfilters.WithPriorityAndFairness(h, longRunning, o.Fairness, o.Estimate, o.RequestTimeout/4)
 	} else {
 		h = e.withMaxInFlight(h)
 	}
