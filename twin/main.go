@@ -67,6 +67,7 @@ func parse(arguments []string) (flags, error) {
 	set.StringVar(&f.keep, "transcripts", "", "write what the first server said into files below this directory")
 	runtimeConfig := set.String("runtime-config", "", "start both servers with this --runtime-config (api/all=true, to have all kinds)")
 	gates := set.String("feature-gates", "", "start both servers with these --feature-gates")
+	encryption := set.String("encryption", "", "start both servers with this --encryption-provider-config")
 	set.StringVar(&f.logs, "logs", "", "keep the servers' logs in this directory")
 	set.DurationVar(&f.fuzz.time, "fuzz", 0, "tell made-up stories instead, for so long")
 	set.Uint64Var(&f.fuzz.seed, "seed", 1, "make up the stories of this seed")
@@ -85,6 +86,9 @@ func parse(arguments []string) (flags, error) {
 	}
 	if *gates != "" {
 		f.servers = append(f.servers, "--feature-gates="+*gates)
+	}
+	if *encryption != "" {
+		f.servers = append(f.servers, "--encryption-provider-config="+*encryption)
 	}
 	f.all = *run == "" && *ignore == "" && f.servers == nil
 	if f.self {

@@ -116,6 +116,9 @@ func New(o Options) http.Handler {
 	h = filters.WithWarningRecorder(h)
 	h = filters.WithRequestDeadline(h, o.Audit, o.AuditPolicy, longRunning, e.status, o.RequestTimeout)
 	h = filters.WithCacheControl(h)
+	if o.Audit != nil {
+		h = filters.WithLatencyTrackers(h) // for the record of slow requests
+	}
 	h = filters.WithRequestInfo(h, info)
 	h = filters.WithRequestReceivedTimestamp(h)
 	h = withPanicRecovery(h)

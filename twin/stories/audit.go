@@ -70,6 +70,27 @@ func Audit() []story.Story {
 			services := "/api/v1/namespaces/" + s.Namespace + "/services"
 			s.Watch(services + "?watch=true&timeoutSeconds=1").Rest(5 * time.Second)
 		}),
+		{Name: "audit/custom", Tell: withCustom(plain, func(c custom) {
+			c.Recorded(func() {
+				c.create("a", `{spec: {size: 1}}`)
+				c.create("a", `{}`)
+				c.Get(c.in("v1") + "/a")
+				c.Get(c.in("v1"))
+				c.Get(c.in("v1"), story.Accept("application/json;as=Table;g=meta.k8s.io;v=v1"))
+				c.Get(c.in("v1"), story.Accept("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"))
+				c.replace("a", `{spec: {size: 3}}`, `{spec: {size: x}}`)
+				c.merge("a", `{spec: {size: 4}}`)
+				c.apply("m", "a", `{spec: {color: red}}`)
+				c.Delete(c.in("v1")+"/a", nil)
+				c.Delete(c.in("v1"), nil)
+				c.Get(c.in("v0"))
+				c.Get(c.in("v1") + "s")
+			})
+		})},
+		recorded("time", func(s *story.Session) {
+			s.Get(configMaps(s) + "?resourceVersion=999999999")
+			s.Get(configMaps(s) + "?watch=true&resourceVersion=1&timeoutSeconds=1")
+		}),
 		recorded("media", func(s *story.Session) {
 			s.Post(configMaps(s), configMap("a", nil))
 			for _, accept := range []string{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -55,8 +56,8 @@ type event struct {
 }
 
 // recorded reads the session's events, request after request. What differs between
-// two servers by their nature is made equal: how the administrator is called, and
-// the revisions in references.
+// two servers by their nature is made equal: how the administrator is called, the
+// revisions in references, and how long what was slow took.
 func (s *Session) recorded() ([]event, error) {
 	log, err := os.ReadFile(s.server.auditLog)
 	if err != nil {
@@ -82,6 +83,9 @@ func (s *Session) recorded() ([]event, error) {
 		}
 		if reference, _ := fields["objectRef"].(map[string]any); reference != nil && reference["resourceVersion"] != nil {
 			reference["resourceVersion"] = "resourceVersion " + fmt.Sprint(reference["resourceVersion"])
+		}
+		if annotations, _ := fields["annotations"].(map[string]any); annotations != nil {
+			maps.DeleteFunc(annotations, func(key string, _ any) bool { return strings.HasPrefix(key, "apiserver.latency.k8s.io/") })
 		}
 		stage, _ := fields["stage"].(string)
 		if line, err = json.Marshal(fields); err != nil {
