@@ -242,7 +242,11 @@ func (d *Delivery) version() schema.GroupVersion {
 func (d *Delivery) wrap(b audit.Backend) audit.Backend {
 	switch d.Mode {
 	case Batch:
-		b = buffered.NewBackend(b, d.Batch)
+		config := d.Batch
+		if config.AsyncDelegate {
+			b, config.AsyncDelegate = newDeliveries(b), false
+		}
+		b = buffered.NewBackend(b, config)
 	case Blocking:
 		b = lenient{b}
 	}
