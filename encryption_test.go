@@ -139,3 +139,22 @@ func TestEncryption(t *testing.T) {
 		t.Errorf("listed without it: %v, %v", list, err)
 	}
 }
+
+func TestEncryptionRefused(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "encryption.yaml")
+	writeFile(t, broken, "kind: EncryptionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nresources:\n- resources: [secrets]\n  providers: [{aesgcm: {keys: [{name: a, secret: hunter2}]}}]\n")
+	for want, options := range map[string]knarr.Options{
+		"only if there is one":      {EncryptionProviderConfigAutomaticReload: true},
+		"encryption configuration:": {EncryptionProviderConfig: broken},
+		"no such file":              {EncryptionProviderConfig: broken + ".none"},
+		"loading the audit policy":  {Audit: &knarr.Audit{PolicyFile: broken}},
+	} {
+		server, err := knarr.Start(t.Context(), options)
+		if err == nil {
+			stop(t, server)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%v; want one line with %q", err, want)
+		}
+	}
+}
