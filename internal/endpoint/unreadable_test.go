@@ -18,6 +18,14 @@ func (l locked) Start(ctx context.Context, f store.Follower) error {
 	return l.Store.Start(ctx, lockedFollower{f})
 }
 
+// Commit refuses values that are said to have no key.
+func (l locked) Commit(ctx context.Context, changes []store.Change) ([]uint64, error) {
+	if strings.Contains(changes[0].Key, "unwritable") && changes[0].Value != nil {
+		return nil, &store.Unwritable{Key: changes[0].Key, Err: errors.New("no key")}
+	}
+	return l.Store.Commit(ctx, changes)
+}
+
 type lockedFollower struct{ store.Follower }
 
 func (f lockedFollower) Apply(events []store.Event) {
@@ -74,6 +82,14 @@ func TestUnreadable(t *testing.T) {
 	}
 	s.do("GET "+configMaps+"?fieldSelector=metadata.name=fine", "").is(200)
 	s.do("GET "+configMaps+"/fine", "").is(200)
+}
+
+// What cannot be kept as it has to be is not written, in upstream's words.
+func TestUnwritable(t *testing.T) {
+	s := newServerOn(t, locked{memory.New(memory.Options{})})
+	s.do("POST "+configMaps, configMap(`"name":"unwritable"`)).is(500, "message", "Internal error occurred: no key")
+	s.do("PATCH "+configMaps+"/unwritable?fieldManager=m", configMap(`"name":"unwritable"`), "Content-Type: application/apply-patch+yaml").is(500, "message", "Internal error occurred: no key")
+	s.do("GET "+configMaps+"/unwritable", "").is(404)
 }
 
 // It can be deleted by those who may, with an option that says so.

@@ -124,3 +124,50 @@ func TestResourceOf(t *testing.T) {
 		object.New(got, key, nil, 0, nil) // takes any key apart that there may be
 	}
 }
+
+// What can be read after all takes the place of the error, if it is still there.
+func TestReread(t *testing.T) {
+	k := newKeeper()
+	key := pods + "/ns/a"
+	s := start(t, embedded.New(k, embedded.Options{}), Options{})
+	put(t, s, key, "1")
+	k.unreadable = map[string]error{key: errors.New("no key")}
+	s = start(t, embedded.New(k, embedded.Options{}), Options{})
+	before := s.Snapshot(pods)
+	f := (*follower)(s)
+	f.Reread(store.Event{Key: key, Value: []byte("other"), Rev: 1})
+	f.Reread(store.Event{Key: pods + "/ns/none", Value: []byte("1"), Rev: 2})
+	if o := s.Get(key); o.Err == nil || s.Get(pods+"/ns/none") != nil {
+		t.Fatalf("of another revision: %+v", o)
+	}
+	f.Reread(store.Event{Key: key, Value: []byte("1"), Rev: 2, Seal: 7})
+	if o := s.Get(key); o.Err != nil || string(o.Value) != "1" || o.Rev != 2 || o.Seal != 7 {
+		t.Errorf("%+v", o)
+	}
+	if n := s.Snapshot(pods).Len("ns"); n != 1 || before.Len("ns") != 1 {
+		t.Errorf("there are %d objects", n)
+	}
+	f.Reread(store.Event{Key: key, Value: []byte("2"), Rev: 2})
+	if o := s.Get(key); string(o.Value) != "1" {
+		t.Errorf("what could be read has changed: %+v", o)
+	}
+}
+
+// A value that the store cannot keep as it has to be does not make it broken.
+func TestUnwritable(t *testing.T) {
+	s := start(t, refusing{embedded.New(newKeeper(), embedded.Options{})}, Options{})
+	_, err := tryPut(s, pods+"/ns/a", "1")
+	if unwritable := (*store.Unwritable)(nil); !errors.As(err, &unwritable) || s.Err() != nil {
+		t.Errorf("%v; the store is broken: %v", err, s.Err())
+	}
+	if s.Outdated(pods+"/ns/a", &object.Object{Seal: 1}) {
+		t.Error("a store without seals has an outdated value")
+	}
+}
+
+// refusing is a store that keeps nothing.
+type refusing struct{ store.Store }
+
+func (refusing) Commit(_ context.Context, changes []store.Change) ([]uint64, error) {
+	return nil, &store.Unwritable{Key: changes[0].Key, Err: errors.New("no key")}
+}
