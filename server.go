@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -55,8 +54,6 @@ import (
 	"github.com/knarr-io/knarr/internal/serviceaccount"
 	"github.com/knarr-io/knarr/internal/state"
 	"github.com/knarr-io/knarr/internal/store"
-	"github.com/knarr-io/knarr/internal/store/disk"
-	"github.com/knarr-io/knarr/internal/store/memory"
 	"github.com/knarr-io/knarr/internal/verb"
 	"github.com/knarr-io/knarr/internal/version"
 )
@@ -237,16 +234,6 @@ func listen(address net.IP, port int) (net.Listener, error) {
 		return nil, fmt.Errorf("cannot listen on %s: %w", hostPort, err)
 	}
 	return l, nil
-}
-
-func openStore(o *Options) (store.Store, error) {
-	if o.Store == Memory {
-		return memory.New(memory.Options{}), nil
-	}
-	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
-	}
-	return disk.Open(o.DataDir, disk.Options{})
 }
 
 // prepare makes the verbs and the objects that every server holds.

@@ -3,6 +3,8 @@ package knarr
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -11,7 +13,9 @@ import (
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/state"
 	"github.com/knarr-io/knarr/internal/store"
+	"github.com/knarr-io/knarr/internal/store/disk"
 	"github.com/knarr-io/knarr/internal/store/encrypted"
+	"github.com/knarr-io/knarr/internal/store/memory"
 )
 
 // openEncrypted opens the store and, if that is asked for, keeps values in it
@@ -35,6 +39,16 @@ func openEncrypted(ctx context.Context, o *Options, c *kind.Catalogue) (st store
 		checks = append(checks, health.Check{Name: c.Name, On: health.Healthz | health.Readyz, Check: c.Check})
 	}
 	return encrypted.Around(st, keys), checks, nil
+}
+
+func openStore(o *Options) (store.Store, error) {
+	if o.Store == Memory {
+		return memory.New(memory.Options{}), nil
+	}
+	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	return disk.Open(o.DataDir, disk.Options{})
 }
 
 func (o *Options) checkEncryption() error {
