@@ -11,10 +11,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"regexp"
-	"sort"
+	"slices"
 	"strings"
 
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -193,20 +194,18 @@ var (
 )
 
 func writeHeader(out *strings.Builder, header http.Header, names *normal.Names) {
-	var lines []string
-	for name, values := range header {
-		for _, value := range values {
-			switch {
-			case ignoredHeaders[name]:
-			case opaqueHeaders[name]:
-				lines = append(lines, name+": <any>\n")
-			default:
-				lines = append(lines, name+": "+names.Text(value)+"\n")
-			}
+	for _, name := range slices.Sorted(maps.Keys(header)) { // names are given in that order, too
+		if ignoredHeaders[name] {
+			continue
 		}
-	}
-	sort.Strings(lines)
-	for _, line := range lines {
-		out.WriteString(line)
+		var lines []string
+		for _, value := range header[name] {
+			if value = names.Text(value); opaqueHeaders[name] {
+				value = "<any>"
+			}
+			lines = append(lines, name+": "+value+"\n")
+		}
+		slices.Sort(lines)
+		out.WriteString(strings.Join(lines, ""))
 	}
 }
