@@ -46,9 +46,9 @@ func (s *Server) newAggregation(catalogue *kind.Catalogue, proxies *frontProxies
 	a.connector = aggregate.NewConnector(a.resolver, proxies.certPEM, proxies.keyPEM)
 	if a.services != nil {
 		a.table = aggregate.NewTable(a.services, a.connector)
-		reject := s.options.AggregatorRejectForwardingRedirect
+
 		a.proxy = aggregate.NewProxy(a.table, aggregate.ProxyOptions{
-			ForwardRedirects: reject != nil && !*reject, Stopping: s.stopping,
+			ForwardRedirects: isFalse(s.options.AggregatorRejectForwardingRedirect), Stopping: s.stopping,
 		})
 	}
 	return a, nil

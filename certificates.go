@@ -15,7 +15,7 @@ import (
 type certificates struct {
 	bundle  *pki.Bundle
 	serving *pki.Pair
-	clients *x509.CertPool
+	clients func() *x509.CertPool
 	// trust is what clients verify the server with, clientCAs what it
 	// verifies them with; both PEM.
 	trust, clientCAs []byte
@@ -57,7 +57,8 @@ func loadCertificates(o *Options, service net.IP) (*certificates, error) {
 		}
 		c.clientCAs = slices.Concat(c.clientCAs, more)
 	}
-	c.clients = c.bundle.CA.Pool(others...)
+	pool := c.bundle.CA.Pool(others...)
+	c.clients = func() *x509.CertPool { return pool }
 	if c.proxies, err = loadFrontProxies(o); err != nil {
 		return nil, err
 	}

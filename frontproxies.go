@@ -45,7 +45,7 @@ func loadFrontProxies(o *Options) (*frontProxies, error) {
 		return p, err
 	}
 	p.believed = &authn.FrontProxies{
-		CAs: authorities, Names: p.told.Names,
+		CAs: func() *x509.CertPool { return authorities }, Names: p.told.Names,
 		UsernameHeaders: trimmed(p.told.UsernameHeaders), UIDHeaders: trimmed(p.told.UIDHeaders),
 		GroupHeaders: trimmed(p.told.GroupHeaders), ExtraHeaderPrefixes: trimmed(p.told.ExtraHeaderPrefixes),
 	}

@@ -77,6 +77,19 @@ type Options struct {
 	AggregatorRejectForwardingRedirect *bool
 	// TokenAuthFile is a file of static bearer tokens.
 	TokenAuthFile string
+	// EnableBootstrapTokenAuth accepts the tokens for new nodes that Secrets of
+	// kube-system hold.
+	EnableBootstrapTokenAuth bool
+	// OIDC is a provider of OpenID Connect whose tokens are accepted.
+	OIDC OIDCOptions
+	// AuthenticationConfigFile is an AuthenticationConfiguration, in place of
+	// OIDC and AnonymousAuth. It is read again when it changes.
+	AuthenticationConfigFile string
+	// AuthenticationTokenWebhook is a server that is asked about tokens.
+	AuthenticationTokenWebhook WebhookTokenOptions
+	// AnonymousAuth lets requests without credentials in as system:anonymous;
+	// nil means true unless the file above says.
+	AnonymousAuth *bool
 
 	// ServiceAccountIssuers are the names that tokens of service accounts are
 	// accepted from; the first issues them. Default
@@ -88,6 +101,9 @@ type Options struct {
 	// ServiceAccountKeyFiles have further keys that tokens may have been signed
 	// with.
 	ServiceAccountKeyFiles []string
+	// ServiceAccountLookup has a token that lives in a Secret void when that is
+	// gone; nil means true.
+	ServiceAccountLookup *bool
 	// ServiceAccountJWKSURI is where others get the keys to verify tokens;
 	// default this server.
 	ServiceAccountJWKSURI string

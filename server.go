@@ -69,7 +69,7 @@ type Server struct {
 	// storeChecks tell how what encrypts the store is.
 	storeChecks []health.Check
 	// authenticator finds out who asks, and authorizer decides who may do what.
-	authenticator authenticator.Request
+	authenticator *authn.Authenticator
 	authorizer    authorizer.Authorizer
 	aggregation   *aggregation
 	// informers and loopback let upstream's code read and write the server's
@@ -139,6 +139,9 @@ func (o *Options) complete() error {
 		return err
 	}
 	if _, err := o.tokenSettings(); err != nil {
+		return err
+	}
+	if err := o.checkAuthentication(); err != nil {
 		return err
 	}
 	if _, err := controller.Enable(o.Controllers); err != nil {
@@ -313,12 +316,8 @@ func family(p netip.Prefix) corev1.IPFamily {
 
 // handler puts the HTTP side together.
 func (s *Server) handler(current func() *kind.Catalogue, verbs *verb.Verbs, certs *certificates, ips netip.Prefix) (http.Handler, error) {
-	issuer, objects := certs.issuer, tokenObjects(verbs, current)
-	who, err := authn.New(authn.Options{
-		ClientCAs: certs.clients, FrontProxies: certs.proxies.believed, TokenFile: s.options.TokenAuthFile, Anonymous: true,
-		ServiceAccounts: &authn.ServiceAccounts{Issuers: issuer.Issuers, Keys: issuer.PublicKeys, Objects: objects, Secrets: objects},
-		APIAudiences:    issuer.Audiences(),
-	})
+	issuer := certs.issuer
+	who, err := s.newAuthenticator(certs, tokenObjects(verbs, current))
 	if err != nil {
 		return nil, err
 	}
@@ -468,6 +467,9 @@ func (s *Server) abandon(ctx context.Context) error {
 		s.background.Wait()
 	}
 	s.loopback.Close()
+	if s.authenticator != nil {
+		s.authenticator.Close()
+	}
 	if s.aggregation != nil {
 		s.aggregation.connector.Close()
 	}

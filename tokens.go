@@ -18,12 +18,11 @@ import (
 // tokenSettings are the options about tokens of service accounts, checked and
 // with their defaults.
 func (o *Options) tokenSettings() (serviceaccount.Settings, error) {
-	extend := o.ServiceAccountExtendTokenExpiration
 	s := serviceaccount.Settings{
 		Issuers:             o.ServiceAccountIssuers,
 		JWKSURI:             o.ServiceAccountJWKSURI,
 		MaxTokenExpiration:  o.ServiceAccountMaxTokenExpiration,
-		KeepTokenExpiration: extend != nil && !*extend,
+		KeepTokenExpiration: isFalse(o.ServiceAccountExtendTokenExpiration),
 		APIAudiences:        o.APIAudiences,
 	}
 	return s, s.Complete()

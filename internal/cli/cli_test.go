@@ -124,6 +124,7 @@ func TestServeFlags(t *testing.T) {
 		FeatureGates: map[string]bool{}, AllowPrivileged: &yes,
 		ServiceAccountIssuers:               []string{"https://kubernetes.default.svc.cluster.local"},
 		ServiceAccountExtendTokenExpiration: &yes, EnablePriorityAndFairness: &yes, Controllers: []string{"*"},
+		ServiceAccountLookup: &yes, AuthenticationTokenWebhook: knarr.WebhookTokenOptions{Version: "v1beta1", CacheTTL: 2 * time.Minute},
 		AggregatorRejectForwardingRedirect: &yes,
 		Audit:                              knarr.DefaultAudit(),
 	}
@@ -146,7 +147,11 @@ func TestServeFlags(t *testing.T) {
 		"--api-audiences=x,y", "--controllers=*,-serviceaccount-controller",
 		"--proxy-client-cert-file=pc", "--proxy-client-key-file=pk", "--requestheader-client-ca-file=rc", "--requestheader-allowed-names=n1,n2",
 		"--requestheader-username-headers=h1", "--requestheader-uid-headers=h2", "--requestheader-group-headers=h3,h4", "--requestheader-extra-headers-prefix=h5-",
-		"--enable-aggregator-routing", "--aggregator-reject-forwarding-redirect=false")
+		"--enable-aggregator-routing", "--aggregator-reject-forwarding-redirect=false", "--service-account-lookup=false",
+		"--anonymous-auth=false", "--enable-bootstrap-token-auth", "--authentication-config=ac", "--oidc-issuer-url=ou", "--oidc-client-id=oc",
+		"--oidc-ca-file=of", "--oidc-username-claim=ouc", "--oidc-username-prefix=oup", "--oidc-groups-claim=ogc", "--oidc-groups-prefix=ogp",
+		"--oidc-signing-algs=RS256,ES256", "--oidc-required-claim=a=b", "--oidc-required-claim=c=d,e", "--authentication-token-webhook-config-file=wc",
+		"--authentication-token-webhook-version=v1", "--authentication-token-webhook-cache-ttl=0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,8 +168,15 @@ func TestServeFlags(t *testing.T) {
 		APIAudiences: []string{"x", "y"}, Controllers: []string{"*", "-serviceaccount-controller"},
 		ProxyClientCertFile: "pc", ProxyClientKeyFile: "pk", RequestHeaderClientCAFile: "rc", RequestHeaderAllowedNames: []string{"n1", "n2"},
 		RequestHeaderUsernameHeaders: []string{"h1"}, RequestHeaderUIDHeaders: []string{"h2"}, RequestHeaderGroupHeaders: []string{"h3", "h4"}, RequestHeaderExtraHeadersPrefix: []string{"h5-"},
-		EnableAggregatorRouting: true, AggregatorRejectForwardingRedirect: &no,
-		Audit: knarr.DefaultAudit(),
+
+		Audit:                   knarr.DefaultAudit(),
+		EnableAggregatorRouting: true, AggregatorRejectForwardingRedirect: &no, ServiceAccountLookup: &no,
+		AnonymousAuth: &no, EnableBootstrapTokenAuth: true, AuthenticationConfigFile: "ac",
+		OIDC: knarr.OIDCOptions{
+			IssuerURL: "ou", ClientID: "oc", CAFile: "of", UsernameClaim: "ouc", UsernamePrefix: "oup", GroupsClaim: "ogc", GroupsPrefix: "ogp",
+			SigningAlgs: []string{"RS256", "ES256"}, RequiredClaims: map[string]string{"a": "b", "c": "d,e"},
+		},
+		AuthenticationTokenWebhook: knarr.WebhookTokenOptions{ConfigFile: "wc", Version: "v1", CacheTTL: -1},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("all flags (-want +got):\n%s", diff)
@@ -173,6 +185,7 @@ func TestServeFlags(t *testing.T) {
 
 func TestServeFlagsRefused(t *testing.T) {
 	for flag, want := range map[string]string{
+		"--anonymous-auth=x":                  "--anonymous-auth",
 		"--etcd-servers=x":                    "kube-apiserver has a flag --etcd-servers, but it is not implemented in knarr",
 		"--etcd_servers=x":                    "kube-apiserver has a flag --etcd-servers, but it is not implemented in knarr",
 		"--etcd-server=x":                     "there is no flag --etcd-server; serve --help lists those there are",

@@ -25,10 +25,10 @@ import (
 type serveFlags struct {
 	knarr.Options
 
+	authentication    authenticationFlags
 	store             string
 	runtimeConfig     cliflag.ConfigurationMap
 	allowPrivileged   bool
-	extendExpiration  bool
 	fairness          bool
 	rejectRedirects   bool
 	minRequestTimeout int // seconds
@@ -56,7 +56,6 @@ func newServeFlags() *serveFlags {
 		store:             string(knarr.Disk),
 		runtimeConfig:     cliflag.ConfigurationMap{},
 		allowPrivileged:   true,
-		extendExpiration:  true,
 		fairness:          true,
 		rejectRedirects:   true,
 		minRequestTimeout: 1800,
@@ -76,26 +75,12 @@ func (f *serveFlags) addTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.CertDir, "cert-dir", f.CertDir, "directory for certificates (default <data-dir>/pki)")
 	fs.StringVar(&f.TLSCertFile, "tls-cert-file", f.TLSCertFile, "serving certificate to use instead of one that is made")
 	fs.StringVar(&f.TLSPrivateKeyFile, "tls-private-key-file", f.TLSPrivateKeyFile, "key of --tls-cert-file")
-	fs.StringVar(&f.ClientCAFile, "client-ca-file", f.ClientCAFile, "further authorities of client certificates")
 	fs.StringVar(&f.ProxyClientCertFile, "proxy-client-cert-file", f.ProxyClientCertFile, "client certificate that proves this server to those that it passes requests on to, instead of one that is made")
 	fs.StringVar(&f.ProxyClientKeyFile, "proxy-client-key-file", f.ProxyClientKeyFile, "key of --proxy-client-cert-file")
-	fs.StringVar(&f.RequestHeaderClientCAFile, "requestheader-client-ca-file", f.RequestHeaderClientCAFile, "authorities of front proxies, which tell by headers who asks, instead of one that is made")
-	fs.StringSliceVar(&f.RequestHeaderAllowedNames, "requestheader-allowed-names", f.RequestHeaderAllowedNames, "common names that certificates of front proxies may have (default front-proxy-client if the authority is made, any if not)")
-	fs.StringSliceVar(&f.RequestHeaderUsernameHeaders, "requestheader-username-headers", f.RequestHeaderUsernameHeaders, "headers of the user's name (default X-Remote-User if the authority is made)")
-	fs.StringSliceVar(&f.RequestHeaderUIDHeaders, "requestheader-uid-headers", f.RequestHeaderUIDHeaders, "headers of the user's uid, such as X-Remote-Uid")
-	fs.StringSliceVar(&f.RequestHeaderGroupHeaders, "requestheader-group-headers", f.RequestHeaderGroupHeaders, "headers of the user's groups (default X-Remote-Group if the authority is made)")
-	fs.StringSliceVar(&f.RequestHeaderExtraHeadersPrefix, "requestheader-extra-headers-prefix", f.RequestHeaderExtraHeadersPrefix, "what the headers of the rest about the user begin with (default X-Remote-Extra- if the authority is made)")
 	fs.BoolVar(&f.EnableAggregatorRouting, "enable-aggregator-routing", f.EnableAggregatorRouting, "pass requests on to the endpoints of Services instead of their addresses")
 	fs.BoolVar(&f.rejectRedirects, "aggregator-reject-forwarding-redirect", f.rejectRedirects, "refuse answers of other servers that would send the client elsewhere")
-	fs.StringVar(&f.TokenAuthFile, "token-auth-file", f.TokenAuthFile, "static bearer tokens: lines of token,user,uid[,\"group,group\"]")
 
-	fs.StringArrayVar(&f.ServiceAccountIssuers, "service-account-issuer", f.ServiceAccountIssuers, "who issues tokens of service accounts; further ones, by the flag again, are accepted too")
-	fs.StringVar(&f.ServiceAccountSigningKeyFile, "service-account-signing-key-file", f.ServiceAccountSigningKeyFile, "private key to sign tokens with instead of one that is made")
-	fs.StringArrayVar(&f.ServiceAccountKeyFiles, "service-account-key-file", f.ServiceAccountKeyFiles, "keys to verify tokens by, besides that of --service-account-signing-key-file; may be given again")
-	fs.StringVar(&f.ServiceAccountJWKSURI, "service-account-jwks-uri", f.ServiceAccountJWKSURI, "where others get the keys to verify tokens by (default at this server)")
-	fs.DurationVar(&f.ServiceAccountMaxTokenExpiration, "service-account-max-token-expiration", f.ServiceAccountMaxTokenExpiration, "how long a token is valid at most; 0 for as long as is asked for")
-	fs.BoolVar(&f.extendExpiration, "service-account-extend-token-expiration", f.extendExpiration, "let the tokens that pods have by themselves last a year")
-	fs.StringSliceVar(&f.APIAudiences, "api-audiences", f.APIAudiences, "names of this API that tokens may be for (default the issuers)")
+	f.authentication.addTo(fs, &f.Options)
 
 	fs.StringSliceVar(&f.Controllers, "controllers", f.Controllers, "controllers of kube-controller-manager to run: * for all there are, name or -name for one")
 
@@ -154,8 +139,8 @@ func (f *serveFlags) options() (knarr.Options, error) {
 	o.Store = knarr.StoreKind(f.store)
 	o.RuntimeConfig = f.runtimeConfig
 	o.AllowPrivileged = &f.allowPrivileged
-	o.ServiceAccountExtendTokenExpiration = &f.extendExpiration
 	o.EnablePriorityAndFairness = &f.fairness
+	f.authentication.complete(&o)
 	o.AggregatorRejectForwardingRedirect = &f.rejectRedirects
 	o.MinRequestTimeout = time.Duration(f.minRequestTimeout) * time.Second
 	o.MaxRequestsInflight = unlimited(o.MaxRequestsInflight)

@@ -45,7 +45,7 @@ var layers = []layer{
 	{"internal/controller/definitions", []string{"internal/controller", "internal/verb", "internal/ownership", "internal/kind", "internal/state", "internal/object"}, "beside the verbs: makes what is defined served, and writes through them"},
 	{"internal/controller", []string{"internal/controller", "internal/verb", "internal/service", "internal/kind", "internal/state", "internal/object", "internal/store"}, "beside the verbs: changes objects through them, as any client does, or together with what is written"},
 	{"internal/componentstatus", nil, "asks other servers how they are"},
-	{"internal/serviceaccount", []string{"internal/verb", "internal/kind"}, "beside the verbs: answers requests for tokens, and reads objects through them"},
+	{"internal/serviceaccount", []string{"internal/verb", "internal/kind", "internal/object"}, "beside the verbs: answers requests for tokens, and reads objects through them"},
 	{"internal/reviews", []string{"internal/verb", "internal/kind"}, "beside the verbs: answers who somebody is and what he may do"},
 	{"internal/pods", []string{"internal/verb", "internal/kind", "internal/object"}, "beside the verbs: does to pods, through them, what is more than storing"},
 	{"internal/verb", []string{"internal/admission", "internal/ownership", "internal/kind", "internal/state", "internal/object", "internal/store"}, "applies rules and commits; knows no HTTP routes and no users' rights beyond what it is handed"},

@@ -8,12 +8,15 @@
 package serviceaccount
 
 import (
+	"context"
 	"crypto"
 	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -86,31 +89,72 @@ type Keys struct {
 	Others []any
 }
 
-// Issuer issues tokens. It is immutable.
+// Issuer issues tokens. But for its keys it is immutable, and it is safe for
+// concurrent use.
 type Issuer struct {
 	Settings
-	// PublicKeys verify tokens: those of the files first, then the signing
-	// key's own, if it is not among them.
-	PublicKeys token.PublicKeysGetter
-	generator  token.TokenGenerator
+	keys atomic.Pointer[keys]
+
+	mu        sync.Mutex
+	listeners []token.Listener // told when keys change; guarded by mu
+}
+
+// keys are what Keys were made into.
+type keys struct {
+	public    token.PublicKeysGetter
+	generator token.TokenGenerator
 }
 
 // NewIssuer returns the issuer of settings that are complete.
 func NewIssuer(s Settings, k Keys) (*Issuer, error) {
-	generator, err := token.JWTTokenGenerator(s.Issuers[0], k.Signing)
-	if err != nil {
-		return nil, fmt.Errorf("failed to build token generator: %w", err)
-	}
-	public := slices.Clone(k.Others)
-	if !slices.ContainsFunc(public, func(other any) bool { return samePublic(k.Signing.Public(), other) }) {
-		public = append(public, k.Signing.Public())
-	}
-	keys, err := token.StaticPublicKeysGetter(public)
-	if err != nil {
-		return nil, fmt.Errorf("failed to set up public service account keys: %w", err)
+	i := &Issuer{Settings: s}
+	if err := i.SetKeys(k); err != nil {
+		return nil, err
 	}
 	s.warn()
-	return &Issuer{Settings: s, PublicKeys: keys, generator: generator}, nil
+	return i, nil
+}
+
+// SetKeys has tokens signed with and verified by k from now on. If it fails, all is
+// as before.
+func (i *Issuer) SetKeys(k Keys) error {
+	generator, err := token.JWTTokenGenerator(i.Issuers[0], k.Signing)
+	if err != nil {
+		return fmt.Errorf("failed to build token generator: %w", err)
+	}
+	all := slices.Clone(k.Others)
+	if !slices.ContainsFunc(all, func(other any) bool { return samePublic(k.Signing.Public(), other) }) {
+		all = append(all, k.Signing.Public())
+	}
+	public, err := token.StaticPublicKeysGetter(all)
+	if err != nil {
+		return fmt.Errorf("failed to set up public service account keys: %w", err)
+	}
+	i.keys.Store(&keys{public, generator})
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, l := range i.listeners {
+		l.Enqueue()
+	}
+	return nil
+}
+
+// PublicKeys returns what verifies tokens: the keys of the files first, then the
+// signing key's own, if it is not among them.
+func (i *Issuer) PublicKeys() token.PublicKeysGetter { return publicKeys{i} }
+
+type publicKeys struct{ *Issuer }
+
+func (p publicKeys) AddListener(l token.Listener) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.listeners = append(p.listeners, l)
+}
+
+func (p publicKeys) GetCacheAgeMaxSeconds() int { return p.keys.Load().public.GetCacheAgeMaxSeconds() }
+
+func (p publicKeys) GetPublicKeys(ctx context.Context, id string) []token.PublicKey {
+	return p.keys.Load().public.GetPublicKeys(ctx, id)
 }
 
 func samePublic(key crypto.PublicKey, other any) bool {
@@ -139,5 +183,5 @@ func (s *Settings) Audiences() authenticator.Audiences { return s.APIAudiences }
 // is reached at address (host and port). The first issuer must be an https URL
 // for that, as upstream demands.
 func (i *Issuer) Documents(address string) (token.OpenIDMetadataProvider, error) {
-	return token.NewOpenIDMetadataProvider(i.Issuers[0], i.JWKSURI, address, i.PublicKeys)
+	return token.NewOpenIDMetadataProvider(i.Issuers[0], i.JWKSURI, address, i.PublicKeys())
 }

@@ -87,7 +87,7 @@ func TestKeys(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := issuer.PublicKeys.GetPublicKeys(context.Background(), "")
+			got := issuer.PublicKeys().GetPublicKeys(context.Background(), "")
 			if len(got) != len(test.want) {
 				t.Fatalf("%d keys, want %d", len(got), len(test.want))
 			}

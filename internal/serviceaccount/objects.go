@@ -119,6 +119,9 @@ func (o *Objects) get(ctx context.Context, gvr schema.GroupVersionResource, name
 		return nil, nil, err
 	}
 	obj, err := version.Resource.Decode(stored)
+	if n, ok := ctx.Value(noteKey{}).(*notes); ok && err == nil {
+		n.add(o, target, stored, obj)
+	}
 	return obj, version, err
 }
 

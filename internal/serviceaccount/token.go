@@ -240,7 +240,7 @@ func (r *TokenRequests) issue(ctx context.Context, req *authentication.TokenRequ
 	if err != nil {
 		return nil, err
 	}
-	signed, err := r.issuer.generator.GenerateToken(ctx, claims, private)
+	signed, err := r.issuer.keys.Load().generator.GenerateToken(ctx, claims, private)
 	if err != nil {
 		return nil, apierrors.NewInternalError(fmt.Errorf("failed to generate token: %w", err))
 	}

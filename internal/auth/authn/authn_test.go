@@ -12,8 +12,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
+	"k8s.io/apiserver/pkg/apis/apiserver"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 
@@ -67,9 +69,17 @@ func request(certs []*x509.Certificate, headers ...string) *http.Request {
 
 func certs(c ...*x509.Certificate) []*x509.Certificate { return c }
 
+// anyone may ask without credentials.
+var anyone = apiserver.AnonymousAuthConfig{Enabled: true}
+
+// fixed are authorities that stay as they are.
+func fixed(pool *x509.CertPool) func() *x509.CertPool {
+	return func() *x509.CertPool { return pool }
+}
+
 func TestAuthenticate(t *testing.T) {
 	b, other := bundle(t), bundle(t)
-	auth, err := New(Options{ClientCAs: b.CA.Pool(), TokenFile: tokenFile(t, tokens), Anonymous: true})
+	auth, err := New(Options{ClientCAs: fixed(b.CA.Pool()), TokenFile: tokenFile(t, tokens), Anonymous: anyone})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +218,7 @@ func TestAuthenticate(t *testing.T) {
 }
 
 func TestCredentialsAreRemoved(t *testing.T) {
-	auth, err := New(Options{Anonymous: true})
+	auth, err := New(Options{Anonymous: anyone})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +234,7 @@ func TestCredentialsAreRemoved(t *testing.T) {
 
 func TestWithoutAnonymous(t *testing.T) {
 	b := bundle(t)
-	auth, err := New(Options{ClientCAs: b.CA.Pool()})
+	auth, err := New(Options{ClientCAs: fixed(b.CA.Pool())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +314,7 @@ func TestIsAnonymous(t *testing.T) {
 // Over real connections: a bad certificate passes the handshake and fails here.
 func TestOverTLS(t *testing.T) {
 	b, other := bundle(t), bundle(t)
-	auth, err := New(Options{ClientCAs: b.CA.Pool(), Anonymous: true})
+	auth, err := New(Options{ClientCAs: fixed(b.CA.Pool()), Anonymous: anyone})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -359,7 +369,7 @@ func TestOverTLS(t *testing.T) {
 
 func BenchmarkAuthenticate(b *testing.B) {
 	pkiBundle := bundle(b)
-	auth, err := New(Options{ClientCAs: pkiBundle.CA.Pool(), TokenFile: tokenFile(b, tokens), Anonymous: true})
+	auth, err := New(Options{ClientCAs: fixed(pkiBundle.CA.Pool()), TokenFile: tokenFile(b, tokens), Anonymous: anyone})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -379,7 +389,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 	}
 	admin := certs(pkiBundle.Admin.Leaf())
 	run("certificate", auth, admin)
-	run("certificate-each-verified", forgetful{newCertificates(pkiBundle.CA.Pool(), nil)}, admin)
+	run("certificate-each-verified", forgetful{newCertificates(fixed(pkiBundle.CA.Pool()), time.Now)}, admin)
 	run("token", auth, nil, "Authorization", "Bearer secret-1")
 	run("anonymous", auth, nil)
 }
@@ -388,6 +398,6 @@ func BenchmarkAuthenticate(b *testing.B) {
 type forgetful struct{ *certificates }
 
 func (f forgetful) AuthenticateRequest(req *http.Request) (*authenticator.Response, bool, error) {
-	v, ok, err := f.verify(req, f.now())
+	v, ok, err := f.verify(req, f.now(), f.authorities())
 	return v.response, ok, err
 }

@@ -19,13 +19,13 @@ const maxKnown = 1024
 // certificate: the common name is the user, the organizations are the groups.
 //
 // Upstream verifies the chain on every request, for about as much CPU as all
-// the rest of a GET. The answer follows from the certificates' bytes and the time
-// alone, since the authorities never change, so it is remembered under these
-// bytes' digest until the first certificate of the chain ends. Only those that verified
-// are remembered: no one can fill the memory with others.
+// the rest of a GET. The answer follows from the certificates' bytes, the
+// authorities and the time, so it is remembered under these bytes' digest until
+// the first certificate of the chain ends or the authorities change. Only those
+// that verified are remembered: no one can fill the memory with others.
 type certificates struct {
-	options stdx509.VerifyOptions
-	now     func() time.Time
+	authorities func() *stdx509.CertPool
+	now         func() time.Time
 
 	mu    sync.RWMutex
 	known map[[sha256.Size]byte]verified // guarded by mu
@@ -33,16 +33,12 @@ type certificates struct {
 
 type verified struct {
 	response *authenticator.Response
+	by       *stdx509.CertPool
 	until    time.Time
 }
 
-func newCertificates(authorities *stdx509.CertPool, now func() time.Time) *certificates {
-	if now == nil {
-		now = time.Now
-	}
-	options := x509.DefaultVerifyOptions()
-	options.Roots = authorities
-	return &certificates{options: options, now: now, known: map[[sha256.Size]byte]verified{}}
+func newCertificates(authorities func() *stdx509.CertPool, now func() time.Time) *certificates {
+	return &certificates{authorities: authorities, now: now, known: map[[sha256.Size]byte]verified{}}
 }
 
 func (c *certificates) AuthenticateRequest(req *http.Request) (*authenticator.Response, bool, error) {
@@ -50,17 +46,17 @@ func (c *certificates) AuthenticateRequest(req *http.Request) (*authenticator.Re
 		return nil, false, nil
 	}
 	chain := req.TLS.PeerCertificates
-	now := c.now()
+	now, by := c.now(), c.authorities()
 
 	key := digest(chain)
 	c.mu.RLock()
 	v, ok := c.known[key]
 	c.mu.RUnlock()
-	if ok && !now.After(v.until) {
+	if ok && v.by == by && !now.After(v.until) {
 		return v.response, true, nil
 	}
 
-	v, ok, err := c.verify(req, now)
+	v, ok, err := c.verify(req, now, by)
 	if err != nil || !ok {
 		return nil, false, err
 	}
@@ -69,9 +65,9 @@ func (c *certificates) AuthenticateRequest(req *http.Request) (*authenticator.Re
 }
 
 // verify has upstream's authenticator look at the request's certificates.
-func (c *certificates) verify(req *http.Request, now time.Time) (verified, bool, error) {
-	options := c.options
-	options.CurrentTime = now
+func (c *certificates) verify(req *http.Request, now time.Time, by *stdx509.CertPool) (verified, bool, error) {
+	options := x509.DefaultVerifyOptions()
+	options.Roots, options.CurrentTime = by, now
 	var until time.Time
 	user := func(chain []*stdx509.Certificate) (*authenticator.Response, bool, error) {
 		until = end(chain)
@@ -79,7 +75,7 @@ func (c *certificates) verify(req *http.Request, now time.Time) (verified, bool,
 	}
 	// The group is added here, once, instead of to each response.
 	response, ok, err := group.NewAuthenticatedGroupAdder(x509.New(options, x509.UserConversionFunc(user))).AuthenticateRequest(req)
-	return verified{response, until}, ok, err
+	return verified{response, by, until}, ok, err
 }
 
 func (c *certificates) remember(key [sha256.Size]byte, v verified) {

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"fmt"
 	"math/big"
 	"strings"
@@ -19,7 +20,7 @@ import (
 func TestRememberedUntilEnd(t *testing.T) {
 	b := bundle(t)
 	now := time.Now()
-	c := newCertificates(b.CA.Pool(), func() time.Time { return now })
+	c := newCertificates(fixed(b.CA.Pool()), func() time.Time { return now })
 	cert := clientCert(t, b, "jane")
 	ask := func() error {
 		_, ok, err := c.AuthenticateRequest(request(certs(cert)))
@@ -41,6 +42,63 @@ func TestRememberedUntilEnd(t *testing.T) {
 	}
 }
 
+// A certificate that was good is looked at again when the authorities change.
+func TestRememberedUntilAuthoritiesChange(t *testing.T) {
+	first, second := bundle(t), bundle(t)
+	pool := first.CA.Pool()
+	c := newCertificates(func() *x509.CertPool { return pool }, time.Now)
+	cert := certs(clientCert(t, first, "jane"))
+	for i, change := range []struct {
+		pool *x509.CertPool
+		want bool
+	}{{pool, true}, {pool, true}, {second.CA.Pool(), false}, {first.CA.Pool(), true}, {nil, false}, {pool, true}} {
+		pool = change.pool
+		if _, ok, err := c.AuthenticateRequest(request(cert)); ok != change.want || (err == nil) != change.want {
+			t.Errorf("%d: %v, %v", i, ok, err)
+		}
+	}
+}
+
+// The uid is an attribute of the subject, of Kubernetes' own.
+func TestCertificateUID(t *testing.T) {
+	ca, key := authority(t, "ca", nil, nil, time.Now().Add(time.Hour))
+	pool := x509.NewCertPool()
+	pool.AddCert(ca)
+	c := newCertificates(fixed(pool), time.Now)
+	uid := func(value any) pkix.AttributeTypeAndValue {
+		return pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57683, 2}, Value: value}
+	}
+	for _, test := range []struct {
+		name string
+		more []pkix.AttributeTypeAndValue
+		want string
+		err  string
+	}{
+		{name: "none"},
+		{name: "one", more: []pkix.AttributeTypeAndValue{uid("4711")}, want: "4711"},
+		{name: "two", more: []pkix.AttributeTypeAndValue{uid("1"), uid("2")}, err: "expected 1 UID, but found multiple"},
+		{name: "empty", more: []pkix.AttributeTypeAndValue{uid("")}, err: "UID cannot be an empty string"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cert, _ := issue(t, &x509.Certificate{
+				Subject:     pkix.Name{CommonName: "jane", ExtraNames: test.more},
+				ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, NotAfter: time.Now().Add(time.Hour),
+			}, ca, key)
+			got, ok, err := c.AuthenticateRequest(request(certs(cert)))
+			switch {
+			case test.err != "":
+				if ok || err == nil || !strings.Contains(err.Error(), test.err) {
+					t.Errorf("%v, %v; want %q", ok, err, test.err)
+				}
+			case !ok || err != nil:
+				t.Error(ok, err)
+			case got.User.GetUID() != test.want || got.User.GetName() != "jane":
+				t.Errorf("user %q, uid %q", got.User.GetName(), got.User.GetUID())
+			}
+		})
+	}
+}
+
 // The answer belongs to the whole chain: a certificate that is good with its
 // intermediate says nothing without it, and ends with it.
 func TestRememberedByChain(t *testing.T) {
@@ -52,7 +110,7 @@ func TestRememberedByChain(t *testing.T) {
 	pool := x509.NewCertPool()
 	pool.AddCert(root)
 	clock := now
-	c := newCertificates(pool, func() time.Time { return clock })
+	c := newCertificates(fixed(pool), func() time.Time { return clock })
 	ask := func(chain ...*x509.Certificate) bool {
 		_, ok, _ := c.AuthenticateRequest(request(chain))
 		return ok
@@ -73,7 +131,7 @@ func TestRememberedByChain(t *testing.T) {
 
 func TestMemoryIsBounded(t *testing.T) {
 	b := bundle(t)
-	c := newCertificates(b.CA.Pool(), nil)
+	c := newCertificates(fixed(b.CA.Pool()), time.Now)
 	for i := range maxKnown {
 		c.remember(digest(certs(&x509.Certificate{Raw: fmt.Append(nil, i)})), verified{})
 	}
@@ -97,7 +155,7 @@ func TestMemoryIsBounded(t *testing.T) {
 
 func TestConcurrentClients(t *testing.T) {
 	b := bundle(t)
-	c := newCertificates(b.CA.Pool(), nil)
+	c := newCertificates(fixed(b.CA.Pool()), time.Now)
 	var clients sync.WaitGroup
 	for i := range 8 {
 		name := fmt.Sprint("user-", i%4)

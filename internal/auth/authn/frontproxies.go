@@ -15,9 +15,9 @@ import (
 // FrontProxies says who may pass on requests in the name of others, and in which
 // headers they tell the name. It is immutable.
 type FrontProxies struct {
-	// CAs are the authorities of their certificates
+	// CAs returns the authorities of their certificates as they are now
 	// (--requestheader-client-ca-file).
-	CAs *stdx509.CertPool
+	CAs func() *stdx509.CertPool
 	// Names are the common names that their certificates may have; empty for
 	// any.
 	Names []string
@@ -30,10 +30,7 @@ type FrontProxies struct {
 func (p *FrontProxies) authenticator(audiences authenticator.Audiences, now func() time.Time) authenticator.Request {
 	options := func() (stdx509.VerifyOptions, bool) {
 		o := x509.DefaultVerifyOptions()
-		o.Roots = p.CAs
-		if now != nil {
-			o.CurrentTime = now()
-		}
+		o.Roots, o.CurrentTime = p.CAs(), now()
 		return o, true
 	}
 	believe := headerrequest.NewDynamicVerifyOptionsSecure(options, headerrequest.StaticStringSlice(p.Names),

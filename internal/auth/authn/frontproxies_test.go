@@ -22,8 +22,8 @@ func TestFrontProxies(t *testing.T) {
 		t.Fatal(err)
 	}
 	authenticate := func(names []string, headers ...string) func(certs ...*x509.Certificate) (user.Info, http.Header, error) {
-		auth, err := New(Options{ClientCAs: b.CA.Pool(), Anonymous: true, FrontProxies: &FrontProxies{
-			CAs: proxies.CA.Pool(), Names: names,
+		auth, err := New(Options{ClientCAs: fixed(b.CA.Pool()), Anonymous: anyone, FrontProxies: &FrontProxies{
+			CAs: fixed(proxies.CA.Pool()), Names: names,
 			UsernameHeaders: []string{"X-Remote-User", "X-Who"}, UIDHeaders: []string{"X-Remote-Uid"},
 			GroupHeaders: []string{"X-Remote-Group"}, ExtraHeaderPrefixes: []string{"X-Remote-Extra-", "X-More-"},
 		}})
