@@ -64,7 +64,7 @@ func (s *Server) newAuthenticator(certs *certificates, objects *serviceaccount.O
 		return nil, err
 	}
 	options := authn.Options{
-		ClientCAs: certs.clients, FrontProxies: certs.proxies.believed, TokenFile: o.TokenAuthFile,
+		ClientCAs: certs.clients.pool, FrontProxies: certs.proxies.believed, TokenFile: o.TokenAuthFile,
 		ServiceAccounts: &authn.ServiceAccounts{
 			Issuers: issuer.Issuers, Keys: issuer.PublicKeys(), NoLookup: isFalse(o.ServiceAccountLookup),
 			Objects: objects, Secrets: objects, Noting: objects.Noting,

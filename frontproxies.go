@@ -1,8 +1,6 @@
 package knarr
 
 import (
-	"bytes"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,7 +8,6 @@ import (
 
 	"k8s.io/apiserver/pkg/features"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
-	"k8s.io/client-go/util/cert"
 	"k8s.io/klog/v2"
 
 	"github.com/knarr-io/knarr/internal/auth/authn"
@@ -23,10 +20,18 @@ import (
 type frontProxies struct {
 	// certPEM and keyPEM are what it shows others; empty for nothing.
 	certPEM, keyPEM []byte
+	// authorities are those of whom it believes.
+	authorities authorities
 	// believed are those that it believes; nil for none.
 	believed *authn.FrontProxies
-	// told is what others are told of them.
-	told bootstrap.FrontProxies
+	headers  bootstrap.FrontProxies // without authorities
+}
+
+// told is what others are told of them.
+func (p *frontProxies) told() bootstrap.FrontProxies {
+	told := p.headers
+	told.CA = p.authorities.pem()
+	return told
 }
 
 // ownFrontProxies reports whether the certificates of front proxies are made.
@@ -34,60 +39,50 @@ func (o *Options) ownFrontProxies() bool {
 	return o.ProxyClientCertFile == "" && o.RequestHeaderClientCAFile == ""
 }
 
-// loadFrontProxies makes or reads the certificates.
+// loadFrontProxies makes or reads the certificates. Authorities in a file are read by
+// who has read those of clients.
 func loadFrontProxies(o *Options) (*frontProxies, error) {
-	p := &frontProxies{told: bootstrap.FrontProxies{
+	p := &frontProxies{headers: bootstrap.FrontProxies{
 		Names: o.RequestHeaderAllowedNames, UsernameHeaders: o.RequestHeaderUsernameHeaders, UIDHeaders: o.RequestHeaderUIDHeaders,
 		GroupHeaders: o.RequestHeaderGroupHeaders, ExtraHeaderPrefixes: o.RequestHeaderExtraHeadersPrefix,
 	}}
-	authorities, err := p.load(o)
-	if err != nil || authorities == nil {
-		return p, err
+	if err := p.load(o); err != nil {
+		return nil, err
 	}
-	p.believed = &authn.FrontProxies{
-		CAs: func() *x509.CertPool { return authorities }, Names: p.told.Names,
-		UsernameHeaders: trimmed(p.told.UsernameHeaders), UIDHeaders: trimmed(p.told.UIDHeaders),
-		GroupHeaders: trimmed(p.told.GroupHeaders), ExtraHeaderPrefixes: trimmed(p.told.ExtraHeaderPrefixes),
+	if h := &p.headers; o.ownFrontProxies() || o.RequestHeaderClientCAFile != "" {
+		p.believed = &authn.FrontProxies{
+			CAs: p.authorities.pool, Names: h.Names,
+			UsernameHeaders: trimmed(h.UsernameHeaders), UIDHeaders: trimmed(h.UIDHeaders),
+			GroupHeaders: trimmed(h.GroupHeaders), ExtraHeaderPrefixes: trimmed(h.ExtraHeaderPrefixes),
+		}
 	}
 	return p, nil
 }
 
-// load fills in what is made or read, and returns the authorities to believe.
-func (p *frontProxies) load(o *Options) (*x509.CertPool, error) {
+// load fills in what is made, and what the server shows others.
+func (p *frontProxies) load(o *Options) error {
 	if o.ownFrontProxies() {
 		made, err := o.makeFrontProxies()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		p.certPEM, p.keyPEM, p.told.CA = made.Client.CertPEM, made.Client.KeyPEM, made.CA.CertPEM()
-		byDefault(&p.told.Names, pki.FrontProxyUser)
-		byDefault(&p.told.UsernameHeaders, "X-Remote-User")
-		byDefault(&p.told.GroupHeaders, "X-Remote-Group")
-		byDefault(&p.told.ExtraHeaderPrefixes, "X-Remote-Extra-")
-		return made.CA.Pool(), nil
+		p.certPEM, p.keyPEM = made.Client.CertPEM, made.Client.KeyPEM
+		byDefault(&p.headers.Names, pki.FrontProxyUser)
+		byDefault(&p.headers.UsernameHeaders, "X-Remote-User")
+		byDefault(&p.headers.GroupHeaders, "X-Remote-Group")
+		byDefault(&p.headers.ExtraHeaderPrefixes, "X-Remote-Extra-")
+		authorities, err := newTrusted("", made.CA.Certificate())
+		p.authorities.now.Store(authorities)
+		return err
 	}
 	if o.ProxyClientCertFile != "" {
 		pair, err := pki.ReadPair(o.ProxyClientCertFile, o.ProxyClientKeyFile)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		p.certPEM, p.keyPEM = pair.CertPEM, pair.KeyPEM
 	}
-	if o.RequestHeaderClientCAFile == "" {
-		return nil, nil
-	}
-	certs, err := pki.ReadCertificates(o.RequestHeaderClientCAFile)
-	if err != nil {
-		return nil, err
-	}
-	if p.told.CA, err = cert.EncodeCertificates(certs...); err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	for _, c := range certs {
-		pool.AddCert(c)
-	}
-	return pool, p.apart(o)
+	return nil
 }
 
 func (o *Options) makeFrontProxies() (*pki.FrontProxies, error) {
@@ -97,23 +92,12 @@ func (o *Options) makeFrontProxies() (*pki.FrontProxies, error) {
 	return pki.NewFrontProxies(pki.Options{})
 }
 
-// apart refuses authorities of front proxies which are those of others too,
-// unless it is said which names are front proxies': anyone could tell that he is
-// someone else.
-func (p *frontProxies) apart(o *Options) error {
-	if o.ClientCAFile == "" || len(o.RequestHeaderAllowedNames) > 0 {
-		return nil
-	}
-	clients, err := pki.ReadCertificates(o.ClientCAFile)
-	if err != nil {
-		return err
-	}
-	for _, c := range clients {
-		one, err := cert.EncodeCertificates(c)
-		if err != nil {
-			return err
-		}
-		if bytes.Contains(p.told.CA, one) {
+// apart refuses authorities of front proxies which are those of others too, where it
+// is not said which names are front proxies': anyone could tell that he is someone
+// else.
+func apart(clients, proxies *trusted) error {
+	for _, c := range clients.all {
+		if slices.ContainsFunc(proxies.all, c.Equal) {
 			return errors.New("--requestheader-client-ca-file and --client-ca-file contain overlapping certificates; --requestheader-allowed-names must be specified to ensure regular client certificates cannot set authenticating proxy headers for arbitrary users")
 		}
 	}

@@ -54,6 +54,23 @@ type Options struct {
 	// TLSCertFile and TLSPrivateKeyFile are the serving certificate, if it is
 	// not to be made.
 	TLSCertFile, TLSPrivateKeyFile string
+	// TLSSNICertKeys are for clients that ask for certain names. Certificates,
+	// authorities and keys are read again when their files change.
+	TLSSNICertKeys []NamedCertKey
+	// TLSMinVersion is VersionTLS12, the default, or VersionTLS13; those before
+	// are not safe. TLSCipherSuites are the names of suites for 1.2, and
+	// TLSCurvePreferences what keys may be exchanged by, by crypto/tls' numbers;
+	// default Go's.
+	TLSMinVersion       string
+	TLSCipherSuites     []string
+	TLSCurvePreferences []int32
+	// DisableHTTP2Serving leaves HTTP/1.1. HTTP2MaxStreamsPerConnection is how
+	// many requests of a connection run at once; default 250.
+	DisableHTTP2Serving          bool
+	HTTP2MaxStreamsPerConnection int
+	// GoawayChance is the share of requests, up to 0.02, after which clients of
+	// HTTP/2 are asked to connect anew.
+	GoawayChance float64
 	// ClientCAFile names further authorities of client certificates.
 	ClientCAFile string
 	// ProxyClientCertFile and ProxyClientKeyFile are what the server shows those

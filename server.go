@@ -2,10 +2,8 @@ package knarr
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -86,6 +84,7 @@ type Server struct {
 	stopping chan struct{} // closed when watches are to end
 	// background is what the server does by itself; cancel ends it.
 	background sync.WaitGroup
+	running    context.Context
 	cancel     context.CancelFunc
 	stop       sync.Once
 	stopErr    error
@@ -130,8 +129,6 @@ func (o *Options) complete() error {
 		return fmt.Errorf("store %q is not known; use %q or %q", o.Store, Disk, Memory)
 	case o.Store == Disk && o.DataDir == "":
 		return errors.New("the disk store needs a data directory")
-	case (o.TLSCertFile == "") != (o.TLSPrivateKeyFile == ""):
-		return errors.New("a serving certificate needs both its file and its key's file")
 	case o.SecurePort < 0 || o.SecurePort > 65535:
 		return fmt.Errorf("port %d is not between 0 and 65535", o.SecurePort)
 	}
@@ -142,6 +139,9 @@ func (o *Options) complete() error {
 		return err
 	}
 	if err := o.checkAuthentication(); err != nil {
+		return err
+	}
+	if err := o.checkServing(); err != nil {
 		return err
 	}
 	if _, err := controller.Enable(o.Controllers); err != nil {
@@ -192,6 +192,7 @@ func (s *Server) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	seen := o.files()
 	certs, err := loadCertificates(o, net.IP(ips.Addr().Next().AsSlice()))
 	if err != nil {
 		return err
@@ -215,6 +216,7 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.loopback.Serve(s.requests.around(handler))
+	s.followFiles(s.running, seen, certs)
 	if o.DataDir != "" {
 		if err := s.access.WriteFile(filepath.Join(o.DataDir, "admin.kubeconfig")); err != nil {
 			return err
@@ -266,15 +268,15 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 		ServiceCIDRController: enabled[controller.ServiceCIDRs],
 		BindAddress:           s.options.BindAddress,
 		Port:                  s.port(),
-		ClientCA:              certs.clientCAs,
-		FrontProxies:          certs.proxies.told,
+		ClientCA:              certs.clients.pem(),
+		FrontProxies:          certs.proxies.told(),
 		Fairness:              s.options.fairness(),
 	}
 	if err := bootstrap.Run(ctx, own, catalogue, first); err != nil {
 		return nil, fmt.Errorf("preparing the first objects: %w", err)
 	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s.cancel = cancel
+	s.running, s.cancel = background, cancel
 	s.background.Go(func() { s.informers.Run(background) })
 	if err := s.startFairness(background); err != nil {
 		return nil, err
@@ -300,7 +302,7 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 	s.keepDefinitions(ctx, background, verbs, keeper)
 	s.background.Go(func() { content.Run(background, verbs) })
 	s.background.Go(func() { bootstrap.KeepFlowControl(background, verbs, catalogue, clock.RealClock{}) })
-	s.background.Go(func() { bootstrap.KeepTrust(background, verbs, catalogue, first, clock.RealClock{}) })
+	s.background.Go(func() { s.keepTrust(background, verbs, catalogue, first, certs) })
 	s.keepServices(background, verbs, catalogue, allocator, first)
 	s.keepAggregation(background, verbs, catalogue)
 	return verbs, nil
@@ -357,40 +359,6 @@ func (s *Server) addresses(ips netip.Prefix) apidiscovery.Addresses {
 		Address: net.JoinHostPort(ips.Addr().Next().String(), "443"),
 	}
 	return apidiscovery.DefaultAddresses{DefaultAddress: s.address(), CIDRRules: []apidiscovery.CIDRRule{inside}}
-}
-
-// serve begins to accept connections.
-func (s *Server) serve(handler http.Handler, certs *certificates) {
-	s.http = &http.Server{
-		Handler: s.requests.around(handler),
-		TLSConfig: &tls.Config{
-			Certificates: []tls.Certificate{certs.serving.TLS()},
-			ClientAuth:   tls.RequestClientCert, // verified by authn, which answers 401
-			MinVersion:   tls.VersionTLS12,
-			NextProtos:   []string{"h2", "http/1.1"},
-		},
-		// Upstream's limits, but for streams, of which it allows 100.
-		MaxHeaderBytes:    1 << 20,
-		IdleTimeout:       90 * time.Second,
-		ReadHeaderTimeout: 32 * time.Second,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, MaxReceiveBufferPerStream: 1 << 20},
-		ErrorLog:          log.New(httpLog{}, "", 0),
-	}
-	go func() {
-		defer close(s.served)
-		if err := s.http.ServeTLS(yielding{s.listener}, "", ""); !errors.Is(err, http.ErrServerClosed) {
-			s.serveErr = err
-		}
-	}()
-}
-
-// httpLog takes what net/http says about single connections, which is of use
-// only to those who look closely.
-type httpLog struct{}
-
-func (httpLog) Write(p []byte) (int, error) {
-	klog.V(3).Info(string(p))
-	return len(p), nil
 }
 
 func (s *Server) port() int { return s.listener.Addr().(*net.TCPAddr).Port }

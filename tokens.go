@@ -34,18 +34,26 @@ func newIssuer(o *Options) (*serviceaccount.Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	var keys serviceaccount.Keys
-	if keys.Signing, err = signingKey(o); err != nil {
+	keys, err := readKeys(o)
+	if err != nil {
 		return nil, err
+	}
+	return serviceaccount.NewIssuer(settings, keys)
+}
+
+// readKeys reads the keys that tokens are signed with and verified by.
+func readKeys(o *Options) (keys serviceaccount.Keys, err error) {
+	if keys.Signing, err = signingKey(o); err != nil {
+		return keys, err
 	}
 	for _, file := range o.ServiceAccountKeyFiles {
 		public, err := keyutil.PublicKeysFromFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("failed to parse key file %q: %w", file, err)
+			return keys, fmt.Errorf("failed to parse key file %q: %w", file, err)
 		}
 		keys.Others = append(keys.Others, public...)
 	}
-	return serviceaccount.NewIssuer(settings, keys)
+	return keys, nil
 }
 
 // signingKey reads the key that tokens are signed with, or makes it.

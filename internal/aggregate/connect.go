@@ -50,10 +50,10 @@ func backendOf(spec *apiregistration.APIServiceSpec) backend {
 // Connector connects to other servers. It keeps connections that were used for
 // those to come, until Close. It is safe for concurrent use.
 type Connector struct {
-	resolver  ServiceResolver
-	cert, key []byte
+	resolver ServiceResolver
 
-	mu         sync.Mutex // guards transports; connections are closed without it
+	mu         sync.Mutex // guards cert, key and transports; connections are closed without it
+	cert, key  []byte
 	transports map[peer]*http.Transport
 
 	openMu sync.Mutex // guards what follows
@@ -65,6 +65,15 @@ type Connector struct {
 // by which they know that they may believe it who asks. It may be empty.
 func NewConnector(resolver ServiceResolver, cert, key []byte) *Connector {
 	return &Connector{resolver: resolver, cert: cert, key: key, transports: map[peer]*http.Transport{}, open: map[*connection]bool{}}
+}
+
+// SetCertificate has servers shown another client certificate, PEM, on connections to
+// come.
+func (c *Connector) SetCertificate(cert, key []byte) {
+	c.mu.Lock()
+	c.cert, c.key = cert, key
+	c.mu.Unlock()
+	c.retain(nil)
 }
 
 // Transport returns what sends requests to the server of an APIService that has

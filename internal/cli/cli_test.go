@@ -151,7 +151,9 @@ func TestServeFlags(t *testing.T) {
 		"--anonymous-auth=false", "--enable-bootstrap-token-auth", "--authentication-config=ac", "--oidc-issuer-url=ou", "--oidc-client-id=oc",
 		"--oidc-ca-file=of", "--oidc-username-claim=ouc", "--oidc-username-prefix=oup", "--oidc-groups-claim=ogc", "--oidc-groups-prefix=ogp",
 		"--oidc-signing-algs=RS256,ES256", "--oidc-required-claim=a=b", "--oidc-required-claim=c=d,e", "--authentication-token-webhook-config-file=wc",
-		"--authentication-token-webhook-version=v1", "--authentication-token-webhook-cache-ttl=0")
+		"--authentication-token-webhook-version=v1", "--authentication-token-webhook-cache-ttl=0",
+		"--tls-sni-cert-key=c1,k1", "--tls-sni-cert-key=c2,k2:a.example,*.b.example", "--tls-min-version=VersionTLS13", "--tls-cipher-suites=S1,S2",
+		"--tls-curve-preferences=29,23", "--disable-http2-serving", "--http2-max-streams-per-connection=7", "--goaway-chance=0.01")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +170,6 @@ func TestServeFlags(t *testing.T) {
 		APIAudiences: []string{"x", "y"}, Controllers: []string{"*", "-serviceaccount-controller"},
 		ProxyClientCertFile: "pc", ProxyClientKeyFile: "pk", RequestHeaderClientCAFile: "rc", RequestHeaderAllowedNames: []string{"n1", "n2"},
 		RequestHeaderUsernameHeaders: []string{"h1"}, RequestHeaderUIDHeaders: []string{"h2"}, RequestHeaderGroupHeaders: []string{"h3", "h4"}, RequestHeaderExtraHeadersPrefix: []string{"h5-"},
-
 		Audit:                   knarr.DefaultAudit(),
 		EnableAggregatorRouting: true, AggregatorRejectForwardingRedirect: &no, ServiceAccountLookup: &no,
 		AnonymousAuth: &no, EnableBootstrapTokenAuth: true, AuthenticationConfigFile: "ac",
@@ -177,6 +178,9 @@ func TestServeFlags(t *testing.T) {
 			SigningAlgs: []string{"RS256", "ES256"}, RequiredClaims: map[string]string{"a": "b", "c": "d,e"},
 		},
 		AuthenticationTokenWebhook: knarr.WebhookTokenOptions{ConfigFile: "wc", Version: "v1", CacheTTL: -1},
+		TLSSNICertKeys:             []knarr.NamedCertKey{{CertFile: "c1", KeyFile: "k1"}, {CertFile: "c2", KeyFile: "k2", Names: []string{"a.example", "*.b.example"}}},
+		TLSMinVersion:              "VersionTLS13", TLSCipherSuites: []string{"S1", "S2"}, TLSCurvePreferences: []int32{29, 23},
+		DisableHTTP2Serving: true, HTTP2MaxStreamsPerConnection: 7, GoawayChance: 0.01,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("all flags (-want +got):\n%s", diff)
@@ -185,6 +189,7 @@ func TestServeFlags(t *testing.T) {
 
 func TestServeFlagsRefused(t *testing.T) {
 	for flag, want := range map[string]string{
+		"--tls-sni-cert-key=c":                "expected comma separated certificate and key file paths",
 		"--anonymous-auth=x":                  "--anonymous-auth",
 		"--etcd-servers=x":                    "kube-apiserver has a flag --etcd-servers, but it is not implemented in knarr",
 		"--etcd_servers=x":                    "kube-apiserver has a flag --etcd-servers, but it is not implemented in knarr",

@@ -25,6 +25,7 @@ import (
 type serveFlags struct {
 	knarr.Options
 
+	tls               tlsFlags
 	authentication    authenticationFlags
 	store             string
 	runtimeConfig     cliflag.ConfigurationMap
@@ -72,14 +73,10 @@ func (f *serveFlags) addTo(fs *pflag.FlagSet) {
 
 	fs.IntVar(&f.SecurePort, "secure-port", f.SecurePort, "port to serve HTTPS on; 0 takes a free one")
 	fs.IPVar(&f.BindAddress, "bind-address", f.BindAddress, "IP address to listen on")
-	fs.StringVar(&f.CertDir, "cert-dir", f.CertDir, "directory for certificates (default <data-dir>/pki)")
-	fs.StringVar(&f.TLSCertFile, "tls-cert-file", f.TLSCertFile, "serving certificate to use instead of one that is made")
-	fs.StringVar(&f.TLSPrivateKeyFile, "tls-private-key-file", f.TLSPrivateKeyFile, "key of --tls-cert-file")
-	fs.StringVar(&f.ProxyClientCertFile, "proxy-client-cert-file", f.ProxyClientCertFile, "client certificate that proves this server to those that it passes requests on to, instead of one that is made")
-	fs.StringVar(&f.ProxyClientKeyFile, "proxy-client-key-file", f.ProxyClientKeyFile, "key of --proxy-client-cert-file")
 	fs.BoolVar(&f.EnableAggregatorRouting, "enable-aggregator-routing", f.EnableAggregatorRouting, "pass requests on to the endpoints of Services instead of their addresses")
 	fs.BoolVar(&f.rejectRedirects, "aggregator-reject-forwarding-redirect", f.rejectRedirects, "refuse answers of other servers that would send the client elsewhere")
 
+	f.tls.addTo(fs, &f.Options)
 	f.authentication.addTo(fs, &f.Options)
 
 	fs.StringSliceVar(&f.Controllers, "controllers", f.Controllers, "controllers of kube-controller-manager to run: * for all there are, name or -name for one")
@@ -140,6 +137,7 @@ func (f *serveFlags) options() (knarr.Options, error) {
 	o.RuntimeConfig = f.runtimeConfig
 	o.AllowPrivileged = &f.allowPrivileged
 	o.EnablePriorityAndFairness = &f.fairness
+	f.tls.complete(&o)
 	f.authentication.complete(&o)
 	o.AggregatorRejectForwardingRedirect = &f.rejectRedirects
 	o.MinRequestTimeout = time.Duration(f.minRequestTimeout) * time.Second

@@ -18,7 +18,7 @@ type layer struct {
 }
 
 // tools know nothing of the server and may be used by all.
-var tools = []string{"internal/atomicfile", "internal/version"}
+var tools = []string{"internal/atomicfile", "internal/filewatch", "internal/version"}
 
 // layers is the map of the code, from the top down: nothing imports upward.
 var layers = []layer{
@@ -67,6 +67,7 @@ var layers = []layer{
 	{"internal/kubeconfig", nil, "a leaf: gets certificates as bytes"},
 	{"internal/pki", nil, "a leaf: certificates of any server"},
 	{"internal/atomicfile", nil, "a tool"},
+	{"internal/filewatch", nil, "a tool"},
 	{"internal/version", nil, "a tool"},
 	{"internal/house", nil, "tests only"},
 }

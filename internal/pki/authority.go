@@ -20,6 +20,9 @@ type Authority struct {
 // CertPEM is the authority's certificate. The caller must not modify it.
 func (a *Authority) CertPEM() []byte { return a.pair.CertPEM }
 
+// Certificate is the authority's own.
+func (a *Authority) Certificate() *x509.Certificate { return a.pair.Leaf() }
+
 // Pool returns a new pool of the authority's certificate and others, for
 // verifying clients (or, with none, this server).
 func (a *Authority) Pool(others ...*x509.Certificate) *x509.CertPool {
