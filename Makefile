@@ -1,5 +1,5 @@
 # The few words people expect. Everything is plain Go underneath.
-.PHONY: build test race lint bench twin twin-e2e twin-operator
+.PHONY: build test race lint bench twin twin-e2e twin-operator twin-identity
 
 build:
 	CGO_ENABLED=0 go build -o knarr ./cmd/knarr
@@ -29,3 +29,6 @@ twin-e2e:
 
 twin-operator:
 	cd twin && go run ./operator
+
+twin-identity:
+	cd twin && go run ./identity

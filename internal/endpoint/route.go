@@ -33,6 +33,10 @@ func (e *Endpoint) route(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
+		if strings.HasPrefix(r.URL.Path, "/version/") {
+			e.error(w, r, e.status, errNoResource()) // upstream's is one of a service with resources
+			return
+		}
 		notFound(w)
 		return
 	}

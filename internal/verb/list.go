@@ -39,6 +39,9 @@ const (
 // opts must be valid, and its field selector in the kind's own terms. That all
 // of the list can be read is not certain: see ListError.
 func (v *Verbs) List(ctx context.Context, t Target, opts *metainternalversion.ListOptions) (*List, error) {
+	if err := t.checkCollection(); err != nil {
+		return nil, err
+	}
 	sel := t.selection(opts)
 	snapshot, from, err := v.listSnapshot(ctx, t, sel, opts)
 	if err != nil {

@@ -131,7 +131,22 @@ func (t Target) key() (string, error) {
 	if msgs := content.IsPathSegmentName(t.Name); len(msgs) != 0 {
 		return "", apierrors.NewBadRequest(fmt.Sprintf("Name parameter invalid: %q: %s", t.Name, strings.Join(msgs, ";")))
 	}
-	return t.resource().Storage.Key(t.keyNamespace(), t.Name), nil
+	key := t.resource().Storage.Key(t.keyNamespace(), t.Name)
+	return key, t.checkKey(key)
+}
+
+// checkKey refuses namespaces that would lead out of their place in a path, as
+// upstream's storage does. Here they would lead nowhere.
+func (t Target) checkKey(key string) error {
+	if t.Namespace == "." || t.Namespace == ".." {
+		return fmt.Errorf("invalid key: %q", strings.TrimPrefix(key, "/registry"))
+	}
+	return nil
+}
+
+// checkCollection is checkKey for all objects at once.
+func (t Target) checkCollection() error {
+	return t.checkKey(t.resource().Storage.Prefix + "/" + t.Namespace)
 }
 
 // keyNamespace is the namespace in storage keys: namespaces themselves are

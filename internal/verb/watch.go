@@ -60,6 +60,9 @@ type Watch struct {
 // selector in the kind's own terms. What goes wrong after the request was
 // understood is told as an ERROR event, as upstream does.
 func (v *Verbs) Watch(ctx context.Context, t Target, opts *metainternalversion.ListOptions) (*Watch, error) {
+	if err := t.checkCollection(); err != nil {
+		return nil, err
+	}
 	rev, err := parseRevision(opts.ResourceVersion)
 	if err != nil {
 		return nil, err

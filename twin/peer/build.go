@@ -96,6 +96,16 @@ func BuildSuite(ctx context.Context, root string) (Suite, error) {
 	return Suite{ControllerManager: manager, Specs: output, Kubectl: kubectl}, err
 }
 
+// BuildProvider compiles the provider of OpenID Connect into twin/.peers, if it is not there yet.
+func BuildProvider(ctx context.Context, root string) (string, error) {
+	module, err := filepath.Abs(filepath.Join(root, "twin", "provider"))
+	if err != nil {
+		return "", err
+	}
+	output := filepath.Join(filepath.Dir(module), ".peers", "provider")
+	return output, buildOnce(ctx, module, output, "build", ".", stripped)
+}
+
 // BuildControllerManager compiles kube-controller-manager into twin/.peers, if it is not there yet.
 func BuildControllerManager(ctx context.Context, root string) (string, error) {
 	module, output, err := upstream(root, "kube-controller-manager")

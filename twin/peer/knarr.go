@@ -21,6 +21,13 @@ func StartKnarr(ctx context.Context, b Binaries, o Options) (_ *Server, err erro
 	if err != nil {
 		return nil, err
 	}
+	if len(o.ClientCA) > 0 {
+		file := filepath.Join(o.Dir, "clients.crt")
+		if err := os.WriteFile(file, o.ClientCA, 0o600); err != nil {
+			return nil, err
+		}
+		tokens = append(tokens, "--client-ca-file="+file)
+	}
 	output, input, err := os.Pipe()
 	if err != nil {
 		return nil, err

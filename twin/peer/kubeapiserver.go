@@ -53,7 +53,7 @@ func StartKubeAPIServer(ctx context.Context, b Binaries, o Options) (_ *Server, 
 		return nil, err
 	}
 	etcdClient, etcdPeer, secure := ports[0], ports[1], ports[2]
-	pki, err := newPKI(filepath.Join(o.Dir, "pki"))
+	pki, err := newPKI(filepath.Join(o.Dir, "pki"), o.ClientCA)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // AdminName is the user name of the client that a Server's Config logs in as; it
@@ -28,7 +29,7 @@ type pki struct {
 	frontProxyCAFile, frontProxyCertFile, frontProxyKeyFile string
 }
 
-func newPKI(dir string) (*pki, error) {
+func newPKI(dir string, clientCA []byte) (*pki, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func newPKI(dir string) (*pki, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(p.caFile, ca.CertPEM, 0o600); err != nil {
+	if err := os.WriteFile(p.caFile, slices.Concat(ca.CertPEM, clientCA), 0o600); err != nil {
 		return nil, err
 	}
 	return p, os.WriteFile(p.serviceAccountFile, account, 0o600)

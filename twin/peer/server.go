@@ -27,6 +27,8 @@ type Options struct {
 	Dir string
 	// Tokens is the content of a --token-auth-file; empty means none.
 	Tokens string
+	// ClientCA are further authorities of clients, PEM.
+	ClientCA []byte
 	// Flags are given to the server as they are: ones that both kinds know.
 	Flags []string
 }

@@ -96,9 +96,14 @@ func New(o Options) (*Authenticator, error) {
 	if o.ClientCAs == nil && !known && !o.Anonymous.Enabled {
 		return nil, errors.New("no one could reach this server: it needs a client CA, a token file or anonymous access")
 	}
-	var requests []authenticator.Request
+	// kube-apiserver first looks for the token that it has for itself, which no
+	// other is: reviews of tokens tell so.
+	requests := []authenticator.Request{bearertoken.New(tokenunion.New())}
+	var last authenticator.Request
 	if o.FrontProxies != nil {
-		requests = append(requests, o.FrontProxies.authenticator(o.APIAudiences, o.Now))
+		var first authenticator.Request
+		first, last = o.FrontProxies.authenticators(o.APIAudiences, o.Now)
+		requests = append(requests, first)
 	}
 	if o.ClientCAs != nil {
 		requests = append(requests, newCertificates(o.ClientCAs, o.Now))
@@ -107,6 +112,9 @@ func New(o Options) (*Authenticator, error) {
 		group.NewAuthenticatedGroupAdder(bearertoken.New(token)),
 		group.NewAuthenticatedGroupAdder(websocket.NewProtocolAuthenticator(token)),
 	)
+	if last != nil {
+		requests = append(requests, last)
+	}
 	all := []authenticator.Request{union.New(requests...)}
 	if o.Anonymous.Enabled {
 		all = append(all, anonymous.NewAuthenticator(o.Anonymous.Conditions))

@@ -26,8 +26,11 @@ type FrontProxies struct {
 	UsernameHeaders, UIDHeaders, GroupHeaders, ExtraHeaderPrefixes []string
 }
 
-// authenticator believes front proxies.
-func (p *FrontProxies) authenticator(audiences authenticator.Audiences, now func() time.Time) authenticator.Request {
+// authenticators believe front proxies: the first those that tell a name, as only
+// they are worth the verification of a certificate. The second, after all others,
+// says of the rest, who are nobody, whether their certificates are front
+// proxies': upstream, which verifies each, refuses those that are not.
+func (p *FrontProxies) authenticators(audiences authenticator.Audiences, now func() time.Time) (first, last authenticator.Request) {
 	options := func() (stdx509.VerifyOptions, bool) {
 		o := x509.DefaultVerifyOptions()
 		o.Roots, o.CurrentTime = p.CAs(), now()
@@ -37,13 +40,18 @@ func (p *FrontProxies) authenticator(audiences authenticator.Audiences, now func
 		headerrequest.StaticStringSlice(p.UsernameHeaders), headerrequest.StaticStringSlice(p.UIDHeaders),
 		headerrequest.StaticStringSlice(p.GroupHeaders), headerrequest.StaticStringSlice(p.ExtraHeaderPrefixes))
 	believe = group.NewAuthenticatedGroupAdder(authenticator.WrapAudienceAgnosticRequest(audiences, believe))
-	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
-		// Only who tells a name is worth the verification of a certificate.
-		if !slices.ContainsFunc(p.UsernameHeaders, func(name string) bool { return r.Header.Get(name) != "" }) {
-			return nil, false, nil
-		}
-		return believe.AuthenticateRequest(r)
-	})
+	named := func(r *http.Request) bool {
+		return slices.ContainsFunc(p.UsernameHeaders, func(name string) bool { return r.Header.Get(name) != "" })
+	}
+	when := func(is bool) authenticator.Request {
+		return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+			if named(r) != is {
+				return nil, false, nil
+			}
+			return believe.AuthenticateRequest(r)
+		})
+	}
+	return when(true), when(false)
 }
 
 // clear removes the headers that front proxies use.

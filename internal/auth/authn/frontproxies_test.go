@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"reflect"
 	"testing"
+	"time"
 
 	"k8s.io/apiserver/pkg/authentication/user"
 
@@ -89,5 +90,37 @@ func TestFrontProxies(t *testing.T) {
 	who, left, err := authenticate(allowed, told...)(b.Admin.Leaf())
 	if err != nil || who.GetName() != "kubernetes-admin" || len(left) != 1 {
 		t.Errorf("%v, %v, %v", who, left, err)
+	}
+}
+
+// Who is nobody with a certificate that is no front proxy's is refused, as upstream
+// does.
+func TestCertificateWithoutName(t *testing.T) {
+	proxies, err := pki.NewFrontProxies(pki.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, key := authority(t, "ca", nil, nil, time.Now().Add(time.Hour))
+	pool := x509.NewCertPool()
+	pool.AddCert(ca)
+	nameless, _ := issue(t, &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, NotAfter: time.Now().Add(time.Hour)}, ca, key)
+	for _, c := range []struct {
+		name    string
+		proxies *FrontProxies
+		certs   []*x509.Certificate
+		want    bool
+	}{
+		{"no front proxies", nil, certs(nameless), true},
+		{"front proxies", &FrontProxies{CAs: fixed(proxies.CA.Pool()), UsernameHeaders: []string{"X-Remote-User"}}, certs(nameless), false},
+		{"a front proxy itself", &FrontProxies{CAs: fixed(proxies.CA.Pool()), UsernameHeaders: []string{"X-Remote-User"}}, certs(proxies.Client.Leaf()), false}, // no authority of clients knows it
+		{"no certificate", &FrontProxies{CAs: fixed(proxies.CA.Pool()), UsernameHeaders: []string{"X-Remote-User"}}, nil, true},
+	} {
+		auth, err := New(Options{ClientCAs: fixed(pool), Anonymous: anyone, FrontProxies: c.proxies})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok, err := auth.AuthenticateRequest(request(c.certs)); ok != c.want || (err == nil) != c.want {
+			t.Errorf("%s: %v, %v", c.name, ok, err)
+		}
 	}
 }
