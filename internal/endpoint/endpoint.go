@@ -114,6 +114,7 @@ func New(o Options) http.Handler {
 	unauthorized := filters.WithFailedAuthenticationAudit(filters.Unauthorized(e.status), o.Audit, o.AuditPolicy)
 	h = filters.WithAuthentication(h, o.Authenticator, unauthorized, o.APIAudiences, nil)
 	h = filters.WithWarningRecorder(h)
+	h = withCutOff(h)
 	h = filters.WithRequestDeadline(h, o.Audit, o.AuditPolicy, longRunning, e.status, o.RequestTimeout)
 	h = filters.WithCacheControl(h)
 	if o.Audit != nil {

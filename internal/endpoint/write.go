@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -55,7 +56,9 @@ func (q *query) body() ([]byte, error) {
 	limited := &io.LimitedReader{R: q.r.Body, N: maxBody + 1}
 	// Room for what is announced, and for the read that finds the end.
 	b := bytes.NewBuffer(make([]byte, 0, min(max(q.r.ContentLength, 0), maxBody)+bytes.MinRead))
-	if _, err := b.ReadFrom(limited); err != nil {
+	if _, err := b.ReadFrom(limited); errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, apierrors.NewTimeoutError("request did not complete within the allotted timeout", 0)
+	} else if err != nil {
 		return nil, err
 	}
 	if limited.N <= 0 {

@@ -148,9 +148,9 @@ func (i *issuers) update(ctx context.Context, c *Configuration) error {
 	}
 	i.is = c
 	before := i.current.Swap(set)
-	before.using.Lock()   // until nobody is half way
-	before.using.Unlock() //nolint:staticcheck // nothing is done meanwhile
+	before.using.Lock() // until nobody is half way
 	before.end()
+	before.using.Unlock()
 	return nil
 }
 
