@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/util/keyutil"
 
 	"github.com/knarr-io/knarr"
+	"github.com/knarr-io/knarr/internal/auth/authn/authntest"
 	"github.com/knarr-io/knarr/internal/pki"
 	"github.com/knarr-io/knarr/knarrtest"
 )
@@ -262,15 +263,32 @@ func TestTokenKeysChange(t *testing.T) {
 // A configuration holds from when it is read, while the server runs.
 func TestAuthenticationConfigChanges(t *testing.T) {
 	p := pairs{t, t.TempDir()}
-	config := func(jwt string) []byte {
-		return []byte("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\nanonymous: {enabled: true}\njwt: [" + jwt + "]\n")
+	write := func(jwt string) {
+		p.write("authentication.yaml", []byte("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\nanonymous: {enabled: true}\njwt:\n"+jwt))
 	}
-	p.write("authentication.yaml", config(""))
+	first, second := authntest.NewProvider(t), authntest.NewProvider(t)
+	const mapping = "  claimMappings: {username: {claim: sub, prefix: 'oidc:'}}"
+	write(first.JWT(mapping))
 	server := knarrtest.StartWith(t, knarr.Options{AuthenticationConfigFile: p.path("authentication.yaml")})
-	// One that nobody answers for is not taken; Stop does not wait for it.
-	p.write("authentication.yaml", config(`{issuer: {url: "https://127.0.0.1:1", audiences: [a]}, claimMappings: {username: {claim: sub, prefix: ""}}}`))
-	token := newToken(t, server, authenticationv1.TokenRequestSpec{})
-	if _, err := whoami(t, server, token); err != nil {
-		t.Error(err)
+	knows := func(token string) func() bool {
+		return func() bool {
+			is, err := whoami(t, server, token)
+			return err == nil && is == "oidc:ann [system:authenticated]"
+		}
 	}
+	ofFirst, ofSecond := knows(first.Token(nil)), knows(second.Token(nil))
+	eventually(t, "the first issuer's user", ofFirst)
+	write("- nothing: {}\n") // what was good stays
+	write(first.JWT(mapping) + second.JWT(mapping))
+	eventually(t, "the second issuer's user", ofSecond)
+	if !ofFirst() {
+		t.Error("the first issuer's user is not known")
+	}
+	write(second.JWT(mapping))
+	eventually(t, "the end of the first issuer", func() bool { return !ofFirst() })
+	if !ofSecond() {
+		t.Error("the second issuer's user is not known")
+	}
+	// One that nobody answers for is waited for, but not when the server stops.
+	write(`- {issuer: {url: "https://127.0.0.1:1", audiences: [a]}, claimMappings: {username: {claim: sub, prefix: ""}}}` + "\n")
 }

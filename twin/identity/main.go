@@ -48,6 +48,7 @@ func run(ctx context.Context, arguments []string) error {
 	knarr := set.String("knarr", "", "the knarr to compare; built from the repository if empty")
 	self := set.Bool("self", false, "compare kube-apiserver with a second kube-apiserver, to prove the comparison itself")
 	only := set.String("run", "", "send only the requests whose name matches this regular expression")
+	gates := set.String("feature-gates", "", "start both servers with these --feature-gates")
 	verbose := set.Bool("v", false, "show what both answered")
 	if err := set.Parse(arguments); err != nil {
 		return err
@@ -80,6 +81,9 @@ func run(ctx context.Context, arguments []string) error {
 		return err
 	}
 	defer w.stop()
+	if *gates != "" {
+		w.flags = append(w.flags, "--feature-gates="+*gates)
+	}
 
 	starters, flags := []peer.Starter{peer.StartKubeAPIServer, peer.StartKnarr}, [][]string{w.flags, slices.Concat(w.flags, headersOfProxies)}
 	if *self {

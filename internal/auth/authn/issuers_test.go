@@ -2,17 +2,7 @@ package authn
 
 import (
 	"context"
-	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,65 +11,9 @@ import (
 	"time"
 
 	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/knarr-io/knarr/internal/auth/authn/authntest"
 )
-
-// provider is one of OpenID Connect.
-type provider struct {
-	*testing.T
-	*httptest.Server
-	key *rsa.PrivateKey
-}
-
-func newProvider(t *testing.T) *provider {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &provider{T: t, key: key}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(map[string]any{
-			"issuer": p.URL, "jwks_uri": p.URL + "/keys", "id_token_signing_alg_values_supported": []string{"RS256"},
-			"authorization_endpoint": p.URL + "/auth", "token_endpoint": p.URL + "/token",
-		})
-	})
-	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(map[string]any{"keys": []any{map[string]any{
-			"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "k",
-			"n": base64.RawURLEncoding.EncodeToString(key.N.Bytes()), "e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(key.E)).Bytes()),
-		}}})
-	})
-	p.Server = httptest.NewTLSServer(mux)
-	t.Cleanup(p.Close)
-	return p
-}
-
-func (p *provider) authority() string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate().Raw}))
-}
-
-// token is one of the claims, with those that all tokens have unless they are
-// told.
-func (p *provider) token(claims map[string]any) string {
-	p.Helper()
-	all := map[string]any{"iss": p.URL, "aud": "me", "sub": "ann", "exp": time.Now().Add(time.Hour).Unix()}
-	for name, value := range claims {
-		all[name] = value
-	}
-	payload, err := json.Marshal(all)
-	if err != nil {
-		p.Fatal(err)
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	signed := encode([]byte(`{"alg":"RS256","kid":"k"}`)) + "." + encode(payload)
-	digest := sha256.Sum256([]byte(signed))
-	signature, err := rsa.SignPKCS1v15(nil, p.key, crypto.SHA256, digest[:])
-	if err != nil {
-		p.Fatal(err)
-	}
-	return signed + "." + encode(signature)
-}
 
 // config writes a configuration.
 func config(t *testing.T, text string) string {
@@ -90,15 +24,6 @@ func config(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	return file
-}
-
-// jwt is an issuer's part of a configuration.
-func (p *provider) jwt(more string) string {
-	quoted, err := json.Marshal(p.authority())
-	if err != nil {
-		p.Fatal(err)
-	}
-	return fmt.Sprintf("- issuer: {url: %q, audiences: [me], certificateAuthority: %s}\n%s\n", p.URL, quoted, more)
 }
 
 func configured(t *testing.T, file string) *Authenticator {
@@ -156,23 +81,23 @@ const mappings = `
     message: reserved`
 
 func TestConfiguredIssuers(t *testing.T) {
-	one, two, stranger := newProvider(t), newProvider(t), newProvider(t)
-	a := configured(t, config(t, "jwt:\n"+one.jwt(mappings)+two.jwt("  claimMappings: {username: {claim: sub, prefix: 'two:'}}")))
+	one, two, stranger := authntest.NewProvider(t), authntest.NewProvider(t), authntest.NewProvider(t)
+	a := configured(t, config(t, "jwt:\n"+one.JWT(mappings)+two.JWT("  claimMappings: {username: {claim: sub, prefix: 'two:'}}")))
 	for _, c := range []struct {
 		name, token string
 		want        *user.DefaultInfo
 		err         string
 	}{
-		{name: "of the first", token: one.token(map[string]any{"roles": []string{"dev"}, "oid": "7", "tenant": "acme"}),
+		{name: "of the first", token: one.Token(map[string]any{"roles": []string{"dev"}, "oid": "7", "tenant": "acme"}),
 			want: &user.DefaultInfo{Name: "u:ann", UID: "7", Groups: []string{"dev", "system:authenticated"}, Extra: map[string][]string{"example.com/tenant": {"acme"}}}},
-		{name: "of the second", token: two.token(nil), want: &user.DefaultInfo{Name: "two:ann", Groups: []string{"system:authenticated"}}},
-		{name: "of nobody", token: stranger.token(nil), err: "invalid bearer token"},
-		{name: "in another's name", token: stranger.token(map[string]any{"iss": one.URL}), err: "failed to verify signature"},
-		{name: "expired", token: one.token(map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}), err: "expired"},
-		{name: "for another", token: one.token(map[string]any{"aud": "you"}), err: "expected audience"},
-		{name: "a claim that is not valid", token: one.token(map[string]any{"verified": false}), err: "not verified"},
-		{name: "a user that is not valid", token: one.token(map[string]any{"sub": "system:admin"}), err: "reserved"},
-		{name: "cut short", token: one.token(nil)[:200], err: "failed to verify signature"},
+		{name: "of the second", token: two.Token(nil), want: &user.DefaultInfo{Name: "two:ann", Groups: []string{"system:authenticated"}}},
+		{name: "of nobody", token: stranger.Token(nil), err: "invalid bearer token"},
+		{name: "in another's name", token: stranger.Token(map[string]any{"iss": one.URL}), err: "failed to verify signature"},
+		{name: "expired", token: one.Token(map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}), err: "expired"},
+		{name: "for another", token: one.Token(map[string]any{"aud": "you"}), err: "expected audience"},
+		{name: "a claim that is not valid", token: one.Token(map[string]any{"verified": false}), err: "not verified"},
+		{name: "a user that is not valid", token: one.Token(map[string]any{"sub": "system:admin"}), err: "reserved"},
+		{name: "cut short", token: one.Token(nil)[:200], err: "failed to verify signature"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for range 2 { // the second time it may be remembered
@@ -198,11 +123,11 @@ func TestConfiguredIssuers(t *testing.T) {
 // What has changed holds as soon as it is known, for tokens that were accepted
 // before too.
 func TestIssuersChange(t *testing.T) {
-	one, two := newProvider(t), newProvider(t)
+	one, two := authntest.NewProvider(t), authntest.NewProvider(t)
 	mapping := "  claimMappings: {username: {claim: sub, prefix: ''}}"
-	a := configured(t, config(t, "jwt:\n"+one.jwt(mapping)))
-	of := map[*provider]string{one: one.token(nil), two: two.token(nil)}
-	knows := func(p *provider, want bool) {
+	a := configured(t, config(t, "jwt:\n"+one.JWT(mapping)))
+	of := map[*authntest.Provider]string{one: one.Token(nil), two: two.Token(nil)}
+	knows := func(p *authntest.Provider, want bool) {
 		t.Helper()
 		if _, err := who(a, of[p]); (err == nil) != want {
 			t.Errorf("known: %v, want %v", err, want)
@@ -219,16 +144,16 @@ func TestIssuersChange(t *testing.T) {
 	}
 	knows(one, true)
 	knows(two, false)
-	if err := update("jwt:\n" + two.jwt(mapping)); err != nil {
+	if err := update("jwt:\n" + two.JWT(mapping)); err != nil {
 		t.Fatal(err)
 	}
 	knows(one, false)
 	knows(two, true)
-	if err := update("anonymous: {enabled: false}\njwt:\n" + one.jwt(mapping)); err == nil || !strings.Contains(err.Error(), "changed from initial") {
+	if err := update("anonymous: {enabled: false}\njwt:\n" + one.JWT(mapping)); err == nil || !strings.Contains(err.Error(), "changed from initial") {
 		t.Errorf("anonymous: %v", err)
 	}
 	one.Close()
-	if err := update("jwt:\n" + one.jwt(mapping)); err == nil {
+	if err := update("jwt:\n" + one.JWT(mapping)); err == nil {
 		t.Error("issuers that cannot be reached are taken")
 	}
 	knows(two, true)
@@ -239,9 +164,9 @@ func TestIssuersChange(t *testing.T) {
 }
 
 func TestOIDCFlags(t *testing.T) {
-	p := newProvider(t)
+	p := authntest.NewProvider(t)
 	ca := filepath.Join(t.TempDir(), "ca.crt")
-	if err := os.WriteFile(ca, []byte(p.authority()), 0o600); err != nil {
+	if err := os.WriteFile(ca, []byte(p.Authority()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	base := OIDC{IssuerURL: p.URL, ClientID: "me", CAFile: ca}
@@ -273,7 +198,7 @@ func TestOIDCFlags(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := who(running(t, configuration), p.token(c.claims))
+			got, err := who(running(t, configuration), p.Token(c.claims))
 			if err != nil {
 				if c.want != "" {
 					t.Error(err)
