@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/knarr-io/knarr"
+	"github.com/knarr-io/knarr/internal/auth/authn/authntest"
 	"github.com/knarr-io/knarr/knarrtest"
 )
 
@@ -72,6 +74,50 @@ func TestStopLeavesNothing(t *testing.T) {
 			l.Close()
 		}
 	}
+	goleak.VerifyNone(t, before)
+}
+
+// Nor is anything left of those who are asked who somebody is.
+func TestStopLeavesNobody(t *testing.T) {
+	p := pairs{t, t.TempDir()}
+	provider := authntest.NewProvider(t)
+	p.write("authentication.yaml", []byte("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n"+
+		provider.JWT("  claimMappings: {username: {claim: sub, prefix: 'oidc:'}}")+
+		"- {issuer: {url: 'https://127.0.0.1:1', audiences: [a]}, claimMappings: {username: {claim: sub, prefix: ''}}}\n"))
+	p.write("webhook.kubeconfig", []byte(fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: k, user: u}}],
+		clusters: [{name: k, cluster: {server: %q, insecure-skip-tls-verify: true}}], users: [{name: u, user: {}}]}`, provider.URL)))
+	p.serving("serving", "127.0.0.1")
+	client := p.bundle()
+	p.write("clients.crt", client.CA.CertPEM())
+	before := goleak.IgnoreCurrent()
+	server := start(t, knarr.Options{
+		AuthenticationConfigFile: p.path("authentication.yaml"), ClientCAFile: p.path("clients.crt"),
+		AuthenticationTokenWebhook: knarr.WebhookTokenOptions{ConfigFile: p.path("webhook.kubeconfig"), Version: "v1"},
+		TLSCertFile:                p.path("serving.crt"), TLSPrivateKeyFile: p.path("serving.key"),
+	})
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	ask := func(token string) int {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL()+"/version", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+token)
+		answer, err := transport.RoundTrip(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		return answer.StatusCode
+	}
+	token := provider.Token(nil)
+	eventually(t, "the issuer's user", func() bool { return ask(token) == http.StatusOK })
+	if code := ask("nobody's"); code != http.StatusUnauthorized { // the webhook is asked, and has no answer
+		t.Error(code)
+	}
+	stop(t, server)
+	transport.CloseIdleConnections()
+	provider.CloseClientConnections() // its own ends
 	goleak.VerifyNone(t, before)
 }
 

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +22,6 @@ import (
 	"k8s.io/apiserver/pkg/authentication/request/websocket"
 	"k8s.io/apiserver/pkg/authentication/token/tokenfile"
 	tokenunion "k8s.io/apiserver/pkg/authentication/token/union"
-	"k8s.io/apiserver/pkg/authentication/user"
 	corev1listers "k8s.io/client-go/listers/core/v1"
 	"k8s.io/kubernetes/plugin/pkg/auth/authenticator/token/bootstrap"
 )
@@ -187,13 +185,6 @@ func (a *Authenticator) Close() {
 // Unauthorized is what a client whose request was not authenticated gets.
 func Unauthorized() *apierrors.StatusError {
 	return apierrors.NewUnauthorized("Unauthorized")
-}
-
-// IsAnonymous says whether the user is someone without credentials. HTTP/2
-// connections of theirs are closed after a response, as upstream does since
-// CVE-2023-44487.
-func IsAnonymous(u user.Info) bool {
-	return u.GetName() == user.Anonymous || slices.Contains(u.GetGroups(), user.AllUnauthenticated)
 }
 
 // withoutCredentials removes the headers that say who asks from authenticated

@@ -17,7 +17,6 @@ import (
 	"go.uber.org/goleak"
 	"k8s.io/apiserver/pkg/apis/apiserver"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
-	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/knarr-io/knarr/internal/pki"
 )
@@ -293,21 +292,6 @@ func TestUnauthorized(t *testing.T) {
 	const want = `{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
-func TestIsAnonymous(t *testing.T) {
-	for _, c := range []struct {
-		user user.DefaultInfo
-		want bool
-	}{
-		{user.DefaultInfo{Name: "system:anonymous"}, true},
-		{user.DefaultInfo{Name: "x", Groups: []string{"a", "system:unauthenticated"}}, true},
-		{user.DefaultInfo{Name: "x", Groups: []string{"system:authenticated"}}, false},
-	} {
-		if got := IsAnonymous(&c.user); got != c.want {
-			t.Errorf("%v: %v, want %v", c.user, got, c.want)
-		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -39,6 +40,7 @@ type remembered struct {
 	now    func() time.Time
 
 	mu    sync.RWMutex
+	swept time.Time
 	keys  int // how often the keys have changed; guarded by mu
 	known map[[sha256.Size]byte]*verdict
 }
@@ -117,16 +119,12 @@ func (r *remembered) remember(key [sha256.Size]byte, v *verdict, keys int) {
 	if r.known == nil {
 		r.known = map[[sha256.Size]byte]*verdict{}
 	}
+	if now := r.now(); now.Sub(r.swept) >= successTTL {
+		r.swept = now // what verdicts hold on to is not held for much longer than they
+		maps.DeleteFunc(r.known, func(_ [sha256.Size]byte, v *verdict) bool { return !now.Before(v.until) })
+	}
 	if len(r.known) >= maxTokens {
-		now := r.now()
-		for key, v := range r.known {
-			if !now.Before(v.until) {
-				delete(r.known, key)
-			}
-		}
-		if len(r.known) >= maxTokens {
-			clear(r.known) // each pays for one more verification
-		}
+		clear(r.known) // each pays for one more verification
 	}
 	r.known[key] = v
 }

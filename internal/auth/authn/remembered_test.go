@@ -95,6 +95,11 @@ func TestRemembered(t *testing.T) {
 	if len(r.known) > maxTokens {
 		t.Errorf("%d are remembered", len(r.known))
 	}
+	v.now = v.now.Add(time.Minute)
+	ask("later", "z", nil, 1)
+	if len(r.known) != 1 {
+		t.Errorf("%d are remembered after their time", len(r.known))
+	}
 }
 
 // Keys that change while a token is verified leave it unverified.
