@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -60,8 +62,10 @@ func (s *Seen) Follow(ctx context.Context, changed func() error) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-heard.Events:
-			quiet = time.After(pause)
+		case e := <-heard.Events:
+			if s.concerns(e.Name) {
+				quiet = time.After(pause)
+			}
 			continue
 		case <-heard.Errors: // the next tick will tell
 			continue
@@ -82,6 +86,14 @@ func (s *Seen) Follow(ctx context.Context, changed func() error) {
 		s.digest = is
 		klog.InfoS("Files were read again", "files", s.files)
 	}
+}
+
+// concerns reports whether an event in a directory may be about one of the files:
+// there may be others that change all the time. Links that Secrets are mounted by
+// begin with two dots.
+func (s *Seen) concerns(name string) bool {
+	name = filepath.Base(name)
+	return strings.HasPrefix(name, "..") || slices.ContainsFunc(s.files, func(f string) bool { return filepath.Base(f) == name })
 }
 
 // listen returns what there is to hear of the files' directories: a file may be

@@ -117,6 +117,30 @@ func TestChangedBefore(t *testing.T) {
 	follow(t, s).changes("before", nil)
 }
 
+// A file that is written all the time, beside one that is followed, hides nothing.
+func TestBusyDirectory(t *testing.T) {
+	dir := t.TempDir()
+	a := filepath.Join(dir, "a")
+	write(t, a, "1")
+	f := follow(t, See(a))
+	stop := make(chan struct{})
+	var busy sync.WaitGroup
+	busy.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+				_ = os.WriteFile(filepath.Join(dir, "busy"), []byte{byte(i)}, 0o600)
+			}
+		}
+	})
+	write(t, a, "2")
+	f.changes("beside a busy file", nil)
+	close(stop)
+	busy.Wait()
+}
+
 func TestEmpty(t *testing.T) {
 	if !See("", "").Empty() || See("a").Empty() {
 		t.Error("empty is what has names")

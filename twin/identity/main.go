@@ -48,6 +48,7 @@ func run(ctx context.Context, arguments []string) error {
 	knarr := set.String("knarr", "", "the knarr to compare; built from the repository if empty")
 	self := set.Bool("self", false, "compare kube-apiserver with a second kube-apiserver, to prove the comparison itself")
 	only := set.String("run", "", "send only the requests whose name matches this regular expression")
+	byFlags := set.Bool("oidc-flags", false, "name the provider by the flags --oidc-* instead of a configuration; everybody may be anonymous then")
 	gates := set.String("feature-gates", "", "start both servers with these --feature-gates")
 	verbose := set.Bool("v", false, "show what both answered")
 	if err := set.Parse(arguments); err != nil {
@@ -81,6 +82,9 @@ func run(ctx context.Context, arguments []string) error {
 		return err
 	}
 	defer w.stop()
+	if *byFlags {
+		w.flags = append(slices.DeleteFunc(w.flags, func(f string) bool { return strings.HasPrefix(f, "--authentication-config=") }), w.oidcFlags...)
+	}
 	if *gates != "" {
 		w.flags = append(w.flags, "--feature-gates="+*gates)
 	}

@@ -36,6 +36,7 @@ type world struct {
 	provider  *providerClient
 	certs     map[string]tls.Certificate
 	flags     []string
+	oidcFlags []string // in place of the configuration
 	processes []*exec.Cmd
 }
 
@@ -88,6 +89,10 @@ func newWorld(ctx context.Context, dir, provider string) (_ *world, err error) {
 	config, err := w.write("authentication.yaml", []byte(fmt.Sprintf(configuration, issuer, w.provider.caJSON)))
 	if err != nil {
 		return nil, err
+	}
+	w.oidcFlags = []string{
+		"--oidc-issuer-url=" + issuer, "--oidc-client-id=twin", "--oidc-ca-file=" + filepath.Join(dir, "provider.crt"),
+		"--oidc-groups-claim=groups", "--oidc-groups-prefix=oidc:", "--oidc-required-claim=sub=ann", "--oidc-signing-algs=RS256,ES256",
 	}
 	w.flags = []string{
 		"--authentication-config=" + config, "--authentication-token-webhook-config-file=" + webhook, "--authentication-token-webhook-version=v1",
