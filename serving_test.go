@@ -115,6 +115,22 @@ func TestServingCertificates(t *testing.T) {
 	}
 }
 
+// Who asks for no name gets the certificate that is for the address he came to.
+func TestCertificateForAnAddress(t *testing.T) {
+	p := pairs{t, t.TempDir()}
+	address := p.serving("address", "address.example")
+	server := knarrtest.StartWith(t, knarr.Options{TLSSNICertKeys: []knarr.NamedCertKey{{CertFile: p.path("address.crt"), KeyFile: p.path("address.key"), Names: []string{"127.0.0.1"}}}})
+	for name, want := range map[string]bool{"": true, "kubernetes": false} {
+		state, err := shown(t, server, &tls.Config{ServerName: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := state.PeerCertificates[0]; got.Equal(address.Serving.Leaf()) != want {
+			t.Errorf("%q: the certificate for %v", name, got.DNSNames)
+		}
+	}
+}
+
 func TestTLSOptions(t *testing.T) {
 	server := knarrtest.StartWith(t, knarr.Options{TLSMinVersion: "VersionTLS13", DisableHTTP2Serving: true})
 	if state, err := shown(t, server, &tls.Config{NextProtos: []string{"h2", "http/1.1"}}); err != nil || state.NegotiatedProtocol != "http/1.1" {
