@@ -134,6 +134,20 @@ type Options struct {
 	// ServiceAccountIssuers.
 	APIAudiences []string
 
+	// AuthorizationModes are those who decide what users may do, one asked after
+	// another: Node, RBAC, ABAC, Webhook, AlwaysAllow, AlwaysDeny; default Node and
+	// RBAC. AuthorizationPolicyFile is ABAC's.
+	AuthorizationModes      []string
+	AuthorizationPolicyFile string
+	// AuthorizationConfig is a file that configures them instead, webhooks with
+	// conditions included. It is read again when it changes.
+	AuthorizationConfig string
+	// AuthorizationWebhookConfigFile is a kubeconfig for the mode Webhook, and
+	// AuthorizationWebhookVersion the version of the reviews it is sent (default
+	// v1beta1). How long its answers hold is by default 5 minutes and 30 seconds;
+	// negative is not at all.
+	AuthorizationWebhookConfigFile, AuthorizationWebhookVersion                      string
+	AuthorizationWebhookCacheAuthorizedTTL, AuthorizationWebhookCacheUnauthorizedTTL time.Duration
 	// Audit says what is recorded of requests, and where; nil for nothing.
 	Audit *Audit
 

@@ -20,7 +20,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
-	"k8s.io/apiserver/pkg/authorization/authorizer"
 	apidiscovery "k8s.io/apiserver/pkg/endpoints/discovery"
 	"k8s.io/apiserver/pkg/util/flowcontrol"
 	"k8s.io/client-go/rest"
@@ -68,7 +67,7 @@ type Server struct {
 	storeChecks []health.Check
 	// authenticator finds out who asks, and authorizer decides who may do what.
 	authenticator *authn.Authenticator
-	authorizer    authorizer.Authorizer
+	authorizer    *authz.Authorizer
 	aggregation   *aggregation
 	// informers and loopback let upstream's code read and write the server's
 	// objects as clients do.
@@ -138,6 +137,10 @@ func (o *Options) complete() error {
 	if _, err := o.tokenSettings(); err != nil {
 		return err
 	}
+	authorization := o.authorization()
+	if err := authorization.Validate(); err != nil {
+		return err
+	}
 	if err := o.checkAuthentication(); err != nil {
 		return err
 	}
@@ -176,10 +179,10 @@ func (s *Server) start(ctx context.Context) error {
 			return err
 		}
 	}
-	s.authorizer = authz.New()
-	rules := &namespaces{}
+	rules := &references{}
 	catalogue, err := native.Catalogue(native.Options{
-		RuntimeConfig: o.RuntimeConfig, EventTTL: o.EventTTL, IPFamily: family(ips), Authorizer: s.authorizer, Namespaces: rules,
+		RuntimeConfig: o.RuntimeConfig, EventTTL: o.EventTTL, IPFamily: family(ips),
+		Authorizer: rules, RoleRules: rules, Resources: rules, Policies: rules, Namespaces: rules,
 	})
 	if err != nil {
 		return err
@@ -198,7 +201,10 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.access = kubeconfig.Access{Server: s.URL(), CA: certs.trust, Cert: certs.bundle.Admin.CertPEM, Key: certs.bundle.Admin.KeyPEM}
-	rules.state, rules.catalogue = s.state, catalogue
+	rules.state, rules.native = s.state, catalogue
+	if err := s.authorize(rules); err != nil {
+		return err
+	}
 	if s.aggregation, err = s.newAggregation(catalogue, certs.proxies); err != nil {
 		return err
 	}
@@ -207,6 +213,7 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.informers = informers.New(s.state, keeper.Catalogue)
+	rules.current, rules.elsewhere = keeper.Catalogue, s.loopback.Config
 	verbs, err := s.prepare(ctx, catalogue, keeper, certs, ranges)
 	if err != nil {
 		return err
@@ -296,13 +303,15 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 		Authenticator: authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 			return s.authenticator.AuthenticateRequest(r)
 		}),
-		APIAudiences: certs.issuer.Audiences(), Authorizer: verbs.Authorizer,
+		APIAudiences: certs.issuer.Audiences(), Authorizer: s.authorizer, Rules: s.authorizer,
 	}))
 	verbs.Computed = map[schema.GroupResource]verb.Computed{componentstatus.Resource: componentstatus.New(s.state.Err)}
 	s.keepDefinitions(ctx, background, verbs, keeper)
+	s.background.Go(func() { s.authorizer.Run(background) })
 	s.background.Go(func() { content.Run(background, verbs) })
 	s.background.Go(func() { bootstrap.KeepFlowControl(background, verbs, catalogue, clock.RealClock{}) })
 	s.background.Go(func() { s.keepTrust(background, verbs, catalogue, first, certs) })
+	s.aggregateRoles(background, verbs, catalogue, enabled)
 	s.keepServices(background, verbs, catalogue, allocator, first)
 	s.keepAggregation(background, verbs, catalogue)
 	return verbs, nil

@@ -153,7 +153,9 @@ func TestServeFlags(t *testing.T) {
 		"--oidc-signing-algs=RS256,ES256", "--oidc-required-claim=a=b", "--oidc-required-claim=c=d,e", "--authentication-token-webhook-config-file=wc",
 		"--authentication-token-webhook-version=v1", "--authentication-token-webhook-cache-ttl=0",
 		"--tls-sni-cert-key=c1,k1", "--tls-sni-cert-key=c2,k2:a.example,*.b.example", "--tls-min-version=VersionTLS13", "--tls-cipher-suites=S1,S2",
-		"--tls-curve-preferences=29,23", "--disable-http2-serving", "--http2-max-streams-per-connection=7", "--goaway-chance=0.01")
+		"--tls-curve-preferences=29,23", "--disable-http2-serving", "--http2-max-streams-per-connection=7", "--goaway-chance=0.01",
+		"--authorization-mode=ABAC,Webhook", "--authorization-policy-file=p", "--authorization-config=ac", "--authorization-webhook-config-file=w",
+		"--authorization-webhook-version=v1", "--authorization-webhook-cache-authorized-ttl=0", "--authorization-webhook-cache-unauthorized-ttl=1s")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,6 +183,8 @@ func TestServeFlags(t *testing.T) {
 		TLSSNICertKeys:             []knarr.NamedCertKey{{CertFile: "c1", KeyFile: "k1"}, {CertFile: "c2", KeyFile: "k2", Names: []string{"a.example", "*.b.example"}}},
 		TLSMinVersion:              "VersionTLS13", TLSCipherSuites: []string{"S1", "S2"}, TLSCurvePreferences: []int32{29, 23},
 		DisableHTTP2Serving: true, HTTP2MaxStreamsPerConnection: 7, GoawayChance: 0.01,
+		AuthorizationModes: []string{"ABAC", "Webhook"}, AuthorizationPolicyFile: "p", AuthorizationConfig: "ac", AuthorizationWebhookConfigFile: "w",
+		AuthorizationWebhookVersion: "v1", AuthorizationWebhookCacheAuthorizedTTL: -1, AuthorizationWebhookCacheUnauthorizedTTL: time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("all flags (-want +got):\n%s", diff)

@@ -24,6 +24,7 @@ import (
 // that they become.
 type serveFlags struct {
 	knarr.Options
+	authorization authorizationFlags
 
 	tls               tlsFlags
 	authentication    authenticationFlags
@@ -78,6 +79,7 @@ func (f *serveFlags) addTo(fs *pflag.FlagSet) {
 
 	f.tls.addTo(fs, &f.Options)
 	f.authentication.addTo(fs, &f.Options)
+	f.authorization.addTo(fs)
 
 	fs.StringSliceVar(&f.Controllers, "controllers", f.Controllers, "controllers of kube-controller-manager to run: * for all there are, name or -name for one")
 
@@ -133,6 +135,7 @@ func (f *serveFlags) options() (knarr.Options, error) {
 	case o.MaxMutatingRequestsInflight < 0:
 		return o, errors.New("--max-mutating-requests-inflight must not be negative; 0 is no limit")
 	}
+	f.authorization.apply(&o)
 	o.Store = knarr.StoreKind(f.store)
 	o.RuntimeConfig = f.runtimeConfig
 	o.AllowPrivileged = &f.allowPrivileged

@@ -73,8 +73,21 @@ func (c Client) ApplyStatus(ctx context.Context, gvr schema.GroupVersionResource
 		return err
 	}
 	t.Subresource = t.Version.Subresource("status")
+	return c.apply(ctx, t, manager, patch)
+}
+
+// Apply makes an object say what patch does, whoever said otherwise before.
+func (c Client) Apply(ctx context.Context, gvr schema.GroupVersionResource, namespace, name string, patch []byte) error {
+	t, err := c.target(gvr, namespace, name)
+	if err != nil {
+		return err
+	}
+	return c.apply(ctx, t, c.Manager, patch)
+}
+
+func (c Client) apply(ctx context.Context, t verb.Target, manager string, patch []byte) error {
 	force := true
-	_, err = c.Verbs.Patch(t.Context(ctx, "patch", c.User), t, types.ApplyYAMLPatchType, patch, &metav1.PatchOptions{FieldManager: manager, Force: &force})
+	_, err := c.Verbs.Patch(t.Context(ctx, "patch", c.User), t, types.ApplyYAMLPatchType, patch, &metav1.PatchOptions{FieldManager: manager, Force: &force})
 	return err
 }
 

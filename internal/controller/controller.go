@@ -15,9 +15,10 @@ import (
 
 // The controllers, by the names that kube-controller-manager gives them.
 const (
-	ServiceAccounts = "serviceaccount-controller"
-	RootCAPublisher = "root-ca-certificate-publisher-controller"
-	ServiceCIDRs    = "service-cidr-controller"
+	ServiceAccounts        = "serviceaccount-controller"
+	RootCAPublisher        = "root-ca-certificate-publisher-controller"
+	ServiceCIDRs           = "service-cidr-controller"
+	ClusterRoleAggregation = "clusterrole-aggregation-controller"
 )
 
 // all returns the controllers there are, each with its former name.
@@ -26,6 +27,7 @@ func all() [][2]string {
 		{RootCAPublisher, "root-ca-cert-publisher"},
 		{ServiceAccounts, "serviceaccount"},
 		{ServiceCIDRs, "service-cidr-controller"},
+		{ClusterRoleAggregation, "clusterrole-aggregation"},
 	}
 }
 

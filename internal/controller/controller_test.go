@@ -60,7 +60,8 @@ func TestEnable(t *testing.T) {
 }
 
 func TestNamesAreUpstreams(t *testing.T) {
-	if ServiceAccounts != names.ServiceAccountController || RootCAPublisher != names.RootCACertificatePublisherController {
+	if ServiceAccounts != names.ServiceAccountController || RootCAPublisher != names.RootCACertificatePublisherController ||
+		ClusterRoleAggregation != names.ClusterRoleAggregationController {
 		t.Error("a controller is not called as in kube-controller-manager")
 	}
 }

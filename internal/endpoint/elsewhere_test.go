@@ -11,7 +11,6 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/endpoints/request"
 
-	"github.com/knarr-io/knarr/internal/auth/authz"
 	"github.com/knarr-io/knarr/internal/endpoint"
 	"github.com/knarr-io/knarr/internal/kind"
 )
@@ -40,7 +39,7 @@ func TestElsewhere(t *testing.T) {
 			}
 			return &authenticator.Response{User: who}, true, nil
 		}),
-		Authorizer: authz.New(),
+		Authorizer: s.verbs.Authorizer,
 		Elsewhere:  elsewhere("/apis/apps/v1"),
 	})
 	for _, test := range []struct {

@@ -11,8 +11,8 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 
-	"github.com/knarr-io/knarr/internal/auth/authz"
 	"github.com/knarr-io/knarr/internal/endpoint"
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/kind/native"
@@ -51,7 +51,7 @@ func newServerOn(t testing.TB, kept store.Store) *server {
 		t.Fatal(err)
 	}
 	s := &server{t: t, catalogue: catalogue}
-	s.verbs = &verb.Verbs{State: st, Authorizer: authorizer.AuthorizerFunc(authz.New().Authorize), Ownership: new(ownership.Managers).For}
+	s.verbs = &verb.Verbs{State: st, Authorizer: authorizer.AuthorizerFunc(authorizerfactory.NewPrivilegedGroups(user.SystemPrivilegedGroup).Authorize), Ownership: new(ownership.Managers).For}
 	s.options = endpoint.Options{
 		Verbs:     s.verbs,
 		Catalogue: func() *kind.Catalogue { return catalogue },

@@ -143,6 +143,10 @@ type Rules struct {
 	// Decorate, if set, completes a hub object as it is read (not as it is
 	// stored): upstream's defaulting on read.
 	Decorate func(obj runtime.Object)
+	// Permit, if set, may refuse to have obj written, by what the user may do. It is
+	// asked after mutating admission and before anything else; old is nil if the
+	// request is a create, and empty if an update would create.
+	Permit func(ctx context.Context, obj, old runtime.Object) error
 	// TTL, if set, is the time to live in seconds of an object being written.
 	TTL func(obj runtime.Object, update bool) (uint64, error)
 	// DeleteDuringUpdate, if set, is asked in addition to the rule by which an

@@ -1,11 +1,10 @@
 // Package reviews answers those who ask who somebody is and what he may do:
-// TokenReview, SelfSubjectReview, and SubjectAccessReview for all, for a
-// namespace and for oneself. They are actions: nothing is stored. Rules, words and
+// TokenReview, SelfSubjectReview, SelfSubjectRulesReview, and SubjectAccessReview
+// for all, for a namespace and for oneself. They are actions: nothing is stored. Rules, words and
 // answers are upstream's own.
 //
 // It must not know how users are authenticated, nor what decides on what they may
-// do: it is given both. What rules there are for a user (SelfSubjectRulesReview)
-// nobody can tell yet.
+// do: it is given both.
 package reviews
 
 import (
@@ -22,6 +21,7 @@ import (
 	"k8s.io/kubernetes/pkg/registry/authentication/tokenreview"
 	"k8s.io/kubernetes/pkg/registry/authorization/localsubjectaccessreview"
 	"k8s.io/kubernetes/pkg/registry/authorization/selfsubjectaccessreview"
+	"k8s.io/kubernetes/pkg/registry/authorization/selfsubjectrulesreview"
 	"k8s.io/kubernetes/pkg/registry/authorization/subjectaccessreview"
 
 	"github.com/knarr-io/knarr/internal/kind"
@@ -34,13 +34,15 @@ type Options struct {
 	// APIAudiences are those of a token for which no other are asked.
 	APIAudiences authenticator.Audiences
 	Authorizer   authorizer.Authorizer
+	Rules        authorizer.RuleResolver
 }
 
 // Actions returns the reviews, by resource.
 func Actions(catalogue *kind.Catalogue, o Options) map[verb.ActionKey]verb.Action {
 	all := map[verb.ActionKey]verb.Action{
-		{GroupResource: authentication.Resource("tokenreviews")}:       action{tokenreview.NewREST(o.Authenticator, o.APIAudiences)},
-		{GroupResource: authentication.Resource("selfsubjectreviews")}: action{selfsubjectreview.NewREST()},
+		{GroupResource: authentication.Resource("tokenreviews")}:           action{tokenreview.NewREST(o.Authenticator, o.APIAudiences)},
+		{GroupResource: authentication.Resource("selfsubjectreviews")}:     action{selfsubjectreview.NewREST()},
+		{GroupResource: authorization.Resource("selfsubjectrulesreviews")}: action{selfsubjectrulesreview.NewREST(o.Rules)},
 	}
 	for name, review := range map[string]func(*runtime.Scheme) rest.Creater{
 		"subjectaccessreviews":      func(s *runtime.Scheme) rest.Creater { return subjectaccessreview.NewREST(o.Authorizer, s) },

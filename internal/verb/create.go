@@ -51,6 +51,11 @@ func (v *Verbs) Create(ctx context.Context, t Target, obj runtime.Object, opts *
 		return nil, err
 	}
 	dedupOwners(ctx, obj, duplicateOwnersAfterAdmit)
+	if permit := t.resource().Permit; permit != nil {
+		if err := permit(ctx, obj, nil); err != nil {
+			return nil, err
+		}
+	}
 
 	validate := v.validateCreate(t, attributes, false)
 	if m.GetGenerateName() == "" || m.GetName() != "" {

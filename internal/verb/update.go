@@ -81,6 +81,11 @@ func (v *Verbs) update(ctx context.Context, t Target, info rest.UpdatedObjectInf
 	if t.view() != nil {
 		info = &viewUpdate{Verbs: v, Target: t, info: info}
 	}
+	if permit := t.resource().Permit; permit != nil {
+		info = rest.WrapUpdatedObjectInfo(info, func(ctx context.Context, obj, old runtime.Object) (runtime.Object, error) {
+			return obj, permit(ctx, obj, old)
+		})
+	}
 	var preconditions storage.Preconditions
 	if p := info.Preconditions(); p != nil {
 		preconditions = storage.Preconditions{UID: p.UID, ResourceVersion: p.ResourceVersion}

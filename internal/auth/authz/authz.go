@@ -1,123 +1,246 @@
-// Package authz says whether a user may do what a request asks for, and words
-// the refusal. It must not know how the user was authenticated, nor what the
-// request would do.
+// Package authz says whether a user may do what a request asks for, and what he
+// may do at all, by those who decide as the configuration names them. It must not
+// know how the user was authenticated, nor what the request would do, nor what
+// roles there are.
 package authz
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"slices"
-	"strings"
+	"fmt"
+	"net"
+	"os"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/apis/apiserver"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
-	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
-	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
+	"k8s.io/apiserver/pkg/authorization/cel"
+	"k8s.io/apiserver/pkg/authorization/union"
+	"k8s.io/apiserver/pkg/util/filesystem"
+	webhookutil "k8s.io/apiserver/pkg/util/webhook"
+	"k8s.io/apiserver/plugin/pkg/authorizer/webhook"
+	webhookmetrics "k8s.io/apiserver/plugin/pkg/authorizer/webhook/metrics"
+	"k8s.io/client-go/util/connrotation"
+	"k8s.io/klog/v2"
+	"k8s.io/kubernetes/pkg/auth/authorizer/abac"
+	configuration "k8s.io/kubernetes/pkg/kubeapiserver/authorizer"
+	"k8s.io/kubernetes/pkg/kubeapiserver/authorizer/modes"
 )
 
-// publicPaths is what upstream's role system:public-info-viewer lets everyone
-// get: these paths, not what is below them.
-var publicPaths = []string{"/healthz", "/livez", "/readyz", "/version", "/version/"}
-
-// discoveryPaths is what upstream's role system:discovery lets all who are
-// authenticated get. A star stands for what is below.
-var discoveryPaths = []string{
-	"/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/",
+// Resolver decides, and tells what somebody may do.
+type Resolver interface {
+	authorizer.Authorizer
+	authorizer.RuleResolver
 }
 
-// selfReviews is what upstream's role system:basic-user lets them create: what they
-// are and may do.
-var selfReviews = []schema.GroupResource{
-	{Group: "authorization.k8s.io", Resource: "selfsubjectaccessreviews"},
-	{Group: "authorization.k8s.io", Resource: "selfsubjectrulesreviews"},
-	{Group: "authentication.k8s.io", Resource: "selfsubjectreviews"},
+// Authorizer asks one after another of those that the options name, until one
+// allows or refuses, as upstream's does: first of all, members of
+// system:masters may do everything. It is safe for concurrent use.
+type Authorizer struct {
+	options Options
+	// compiler makes what it makes conditions with, which takes megabytes, when
+	// it is first needed.
+	compiler func() cel.Compiler
+	// abac is nil if it was not configured at the start. What is not a webhook
+	// cannot be added later.
+	abac abac.PolicyList
+	// kept are the types that may not go from the file.
+	kept sets.Set[apiserver.AuthorizerType]
+	// dialer has the connections to webhooks.
+	dialer  *connrotation.Dialer
+	current atomic.Pointer[deciding]
+
+	// What reload has read last.
+	data   []byte
+	config *apiserver.AuthorizationConfiguration
 }
 
-// New returns the authorizer of a server without RBAC: the group system:masters
-// may do everything, all others may get the public paths, and those who are
-// authenticated look at what there is and ask about themselves. It is safe for
-// concurrent use. A request without a user is an error.
+// deciding is those who decide by one configuration.
+type deciding struct {
+	authorizer.Authorizer
+	authorizer.RuleResolver
+}
+
+var _ Resolver = (*Authorizer)(nil)
+
+// New returns the authorizer that valid options describe.
 //
 // A caller allows what is allowed whatever the error, answers 500 to an error
 // and Forbidden to all the rest.
-func New() authorizer.Authorizer {
-	return authorizer.AuthorizerFunc(authorize)
-}
-
-func authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
-	if a.GetUser() == nil {
-		return authorizer.DecisionNoOpinion, "", errors.New("no user on the request")
+func New(o Options) (*Authorizer, error) {
+	a := &Authorizer{
+		options: o, compiler: sync.OnceValue(cel.NewDefaultCompiler), config: o.configuration(), kept: sets.New[apiserver.AuthorizerType](),
+		dialer: connrotation.NewDialer((&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext),
 	}
-	groups := a.GetUser().GetGroups()
-	if slices.Contains(groups, user.SystemPrivilegedGroup) {
-		return authorizer.DecisionAllow, "", nil
-	}
-	// Upstream grants the role to these two groups. Someone may be in neither:
-	// a token file can name the user system:anonymous.
-	anyone := slices.Contains(groups, user.AllAuthenticated) || slices.Contains(groups, user.AllUnauthenticated)
-	if anyone && !a.IsResourceRequest() && a.GetVerb() == "get" && slices.Contains(publicPaths, a.GetPath()) {
-		return authorizer.DecisionAllow, "", nil
-	}
-	if slices.Contains(groups, user.AllAuthenticated) && (discovers(a) || reviewsSelf(a)) {
-		return authorizer.DecisionAllow, "", nil
-	}
-	return authorizer.DecisionNoOpinion, "", nil
-}
-
-func discovers(a authorizer.Attributes) bool {
-	return !a.IsResourceRequest() && a.GetVerb() == "get" && slices.ContainsFunc(discoveryPaths, func(path string) bool {
-		below, all := strings.CutSuffix(path, "*")
-		return a.GetPath() == path || all && strings.HasPrefix(a.GetPath(), below)
-	})
-}
-
-func reviewsSelf(a authorizer.Attributes) bool {
-	return a.IsResourceRequest() && a.GetVerb() == "create" && a.GetSubresource() == "" &&
-		slices.Contains(selfReviews, schema.GroupResource{Group: a.GetAPIGroup(), Resource: a.GetResource()})
-}
-
-// Attributes is what an authorizer looks at: who (nil if nobody was
-// authenticated) asks for what. The selectors of a list or watch are in it, or
-// the error of one that does not parse (KEP-4601); it is up to the authorizer
-// what that means.
-func Attributes(who user.Info, info *request.RequestInfo) authorizer.Attributes {
-	a := &authorizer.AttributesRecord{
-		User:            who,
-		Verb:            info.Verb,
-		Namespace:       info.Namespace,
-		APIGroup:        info.APIGroup,
-		APIVersion:      info.APIVersion,
-		Resource:        info.Resource,
-		Subresource:     info.Subresource,
-		Name:            info.Name,
-		ResourceRequest: info.IsResourceRequest,
-		Path:            info.Path,
-	}
-	if info.FieldSelector != "" {
-		selector, err := fields.ParseSelector(info.FieldSelector)
+	if o.ConfigFile != "" {
+		config, data, err := configuration.LoadAndValidateFile(o.ConfigFile, a.compiler(), nil)
 		if err != nil {
-			a.FieldSelectorParsingErr = err
-		} else if requirements := selector.Requirements(); len(requirements) > 0 {
-			a.FieldSelectorRequirements = requirements
+			return nil, err
+		}
+		a.config, a.data = config, []byte(data)
+	}
+	for _, one := range a.config.Authorizers {
+		if string(one.Type) == modes.ModeABAC {
+			list, err := abac.NewFromFile(o.PolicyFile)
+			if err != nil {
+				return nil, err
+			}
+			a.abac = list
+		}
+		if one.Type != apiserver.TypeWebhook {
+			a.kept.Insert(one.Type)
 		}
 	}
-	if info.LabelSelector != "" {
-		selector, err := labels.Parse(info.LabelSelector)
-		if err != nil {
-			a.LabelSelectorParsingErr = err
-		} else if requirements, _ := selector.Requirements(); len(requirements) > 0 {
-			a.LabelSelectorRequirements = requirements
-		}
+	decides, err := a.build(a.config)
+	if err != nil {
+		return nil, err
 	}
-	return a
+	a.current.Store(decides)
+	return a, nil
 }
 
-// Forbidden is what a client gets who may not do what it asked for, in
-// upstream's words. The reason is the authorizer's, often empty.
-func Forbidden(a authorizer.Attributes, reason string) *apierrors.StatusError {
-	return responsewriters.ForbiddenStatusError(a, reason)
+// Run reads the file again whenever it changes until ctx ends, then closes the
+// connections to webhooks. What is wrong with it is logged, and the last that
+// was right holds.
+func (a *Authorizer) Run(ctx context.Context) {
+	defer a.dialer.CloseAll()
+	if a.options.ConfigFile == "" {
+		<-ctx.Done()
+		return
+	}
+	filesystem.WatchUntil(ctx, time.Minute, a.options.ConfigFile,
+		func() {
+			if err := a.reload(); err != nil {
+				klog.ErrorS(err, "Reloading the authorization configuration", "file", a.options.ConfigFile)
+			}
+		},
+		func(err error) {
+			klog.ErrorS(err, "Watching the authorization configuration", "file", a.options.ConfigFile)
+		})
+}
+
+// reload reads the file, and makes what it says hold if it says something else.
+func (a *Authorizer) reload() error {
+	data, err := os.ReadFile(a.options.ConfigFile)
+	if err != nil || bytes.Equal(data, a.data) {
+		return err
+	}
+	a.data = data
+	config, err := configuration.LoadAndValidateData(data, a.compiler(), a.kept)
+	if err != nil || reflect.DeepEqual(config, a.config) {
+		return err
+	}
+	decides, err := a.build(config)
+	if err != nil {
+		return err
+	}
+	a.config = config
+	a.current.Store(decides)
+	klog.InfoS("The authorization configuration has changed", "file", a.options.ConfigFile)
+	return nil
+}
+
+// build makes those who decide.
+func (a *Authorizer) build(config *apiserver.AuthorizationConfiguration) (*deciding, error) {
+	all := []union.NamedAuthorizer{{
+		AuthorizerName: "kubernetes.io/system-privileged-group", Authorizer: authorizerfactory.NewPrivilegedGroups(user.SystemPrivilegedGroup),
+	}}
+	var resolvers []authorizer.RuleResolver
+	for _, one := range config.Authorizers {
+		decides, err := a.one(&one)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, union.NamedAuthorizer{AuthorizerName: one.Name, Authorizer: decides})
+		resolvers = append(resolvers, decides)
+	}
+	decides, err := union.New(all...)
+	if err != nil {
+		return nil, err
+	}
+	return &deciding{decides, union.NewRuleResolvers(resolvers...)}, nil
+}
+
+func (a *Authorizer) one(config *apiserver.AuthorizerConfiguration) (Resolver, error) {
+	switch string(config.Type) {
+	case modes.ModeWebhook:
+		return a.webhook(config)
+	case modes.ModeAlwaysAllow:
+		return authorizerfactory.NewAlwaysAllowAuthorizer(), nil
+	case modes.ModeAlwaysDeny:
+		return authorizerfactory.NewAlwaysDenyAuthorizer(), nil
+	}
+	if !a.kept.Has(config.Type) {
+		return nil, fmt.Errorf("authorizer type %s is not allowed if it was not enabled at initial server startup", config.Type)
+	}
+	switch string(config.Type) {
+	case modes.ModeNode:
+		return a.options.Node, nil
+	case modes.ModeRBAC:
+		return a.options.RBAC, nil
+	case modes.ModeABAC:
+		return a.abac, nil
+	}
+	return nil, fmt.Errorf("unknown authorization mode %s specified", config.Type)
+}
+
+// retries are how often, and after what time, a webhook that does not answer is
+// asked again.
+func retries() wait.Backoff {
+	return wait.Backoff{Duration: 500 * time.Millisecond, Factor: 1.5, Jitter: 0.2, Steps: 5}
+}
+
+func (a *Authorizer) webhook(config *apiserver.AuthorizerConfiguration) (Resolver, error) {
+	w := config.Webhook
+	if w == nil || w.ConnectionInfo.KubeConfigFile == nil {
+		return nil, errors.New("a webhook needs a kubeconfig file")
+	}
+	client, err := webhookutil.LoadKubeconfig(*w.ConnectionInfo.KubeConfigFile, a.dialer.DialContext)
+	if err != nil {
+		return nil, err
+	}
+	if w.Timeout.Duration != 0 {
+		client.Timeout = w.Timeout.Duration
+	}
+	onError := authorizer.DecisionNoOpinion
+	if w.FailurePolicy == apiserver.FailurePolicyDeny {
+		onError = authorizer.DecisionDeny
+	}
+	authorizedTTL, unauthorizedTTL := w.AuthorizedTTL.Duration, w.UnauthorizedTTL.Duration
+	if !w.CacheAuthorizedRequests {
+		authorizedTTL = 0
+	}
+	if !w.CacheUnauthorizedRequests {
+		unauthorizedTTL = 0
+	}
+	return webhook.New(client, w.SubjectAccessReviewVersion, authorizedTTL, unauthorizedTTL, retries(), onError,
+		w.MatchConditions, config.Name, webhookmetrics.NoopAuthorizerMetrics{}, a.compiler())
+}
+
+// Authorize asks those who decide.
+func (a *Authorizer) Authorize(ctx context.Context, attributes authorizer.Attributes) (authorizer.Decision, string, error) {
+	return a.current.Load().Authorize(ctx, attributes)
+}
+
+// ConditionsAwareAuthorize asks those who decide.
+func (a *Authorizer) ConditionsAwareAuthorize(ctx context.Context, attributes authorizer.Attributes) authorizer.ConditionsAwareDecision {
+	return a.current.Load().ConditionsAwareAuthorize(ctx, attributes)
+}
+
+// EvaluateConditions asks those who decide.
+func (a *Authorizer) EvaluateConditions(ctx context.Context, decision authorizer.ConditionsAwareDecision, data authorizer.ConditionsData) (authorizer.Decision, string, error) {
+	return a.current.Load().EvaluateConditions(ctx, decision, data)
+}
+
+// RulesFor asks those who decide what somebody may do in a namespace.
+func (a *Authorizer) RulesFor(ctx context.Context, who user.Info, namespace string) ([]authorizer.ResourceRuleInfo, []authorizer.NonResourceRuleInfo, bool, error) {
+	return a.current.Load().RulesFor(ctx, who, namespace)
 }

@@ -18,19 +18,19 @@ import (
 func (b *builder) admissionregistration() *group {
 	extensions := words("api-extensions")
 	v1, olderToo := words("v1"), words("v1 v1beta1 v1alpha1")
-	validating := validatingadmissionpolicy.NewStrategy(b.options.Authorizer, noResources{})
+	validating := validatingadmissionpolicy.NewStrategy(b.options.Authorizer, b.options.Resources)
 	return &group{name: admissionregistration.GroupName, rows: []row{
 		{
 			name: "mutatingadmissionpolicies", categories: extensions,
 			hub:      of[admissionregistration.MutatingAdmissionPolicy, admissionregistration.MutatingAdmissionPolicyList](),
 			versions: olderToo,
-			strategy: mutatingadmissionpolicy.NewStrategy(b.options.Authorizer, noResources{}),
+			strategy: mutatingadmissionpolicy.NewStrategy(b.options.Authorizer, b.options.Resources),
 		},
 		{
 			name: "mutatingadmissionpolicybindings", categories: extensions,
 			hub:      of[admissionregistration.MutatingAdmissionPolicyBinding, admissionregistration.MutatingAdmissionPolicyBindingList](),
 			versions: olderToo,
-			strategy: mutatingadmissionpolicybinding.NewStrategy(b.options.Authorizer, noPolicies{}, noResources{}),
+			strategy: mutatingadmissionpolicybinding.NewStrategy(b.options.Authorizer, b.options.Policies, b.options.Resources),
 		},
 		{
 			name: "mutatingwebhookconfigurations", categories: extensions,
@@ -48,7 +48,7 @@ func (b *builder) admissionregistration() *group {
 			name: "validatingadmissionpolicybindings", categories: extensions,
 			hub:      of[admissionregistration.ValidatingAdmissionPolicyBinding, admissionregistration.ValidatingAdmissionPolicyBindingList](),
 			versions: words("v1 v1beta1"),
-			strategy: validatingadmissionpolicybinding.NewStrategy(b.options.Authorizer, noPolicies{}, noResources{}),
+			strategy: validatingadmissionpolicybinding.NewStrategy(b.options.Authorizer, b.options.Policies, b.options.Resources),
 		},
 		{
 			name: "validatingwebhookconfigurations", categories: extensions,
@@ -59,10 +59,14 @@ func (b *builder) admissionregistration() *group {
 	}}
 }
 
-// noResources and noPolicies stand for what the policy strategies look up to ask
-// whether a user may read a policy's parameters. Where they find nothing, the
-// strategies ask about every resource of the parameters' version: stricter
-// than upstream, never laxer.
+// Policies finds the policy that a binding is of.
+type Policies interface {
+	validatingadmissionpolicybinding.PolicyGetter
+	mutatingadmissionpolicybinding.PolicyGetter
+}
+
+// noResources and noPolicies find nothing, for a catalogue without a server. The
+// strategies then ask about every resource of a version.
 type noResources struct{}
 
 func (noResources) Resolve(schema.GroupVersionKind) (schema.GroupVersionResource, error) {

@@ -28,6 +28,8 @@ import (
 	"k8s.io/kubernetes/pkg/printers"
 	printersinternal "k8s.io/kubernetes/pkg/printers/internalversion"
 	printerstorage "k8s.io/kubernetes/pkg/printers/storage"
+	"k8s.io/kubernetes/pkg/registry/admissionregistration/resolver"
+	"k8s.io/kubernetes/pkg/registry/rbac/validation"
 
 	"github.com/knarr-io/knarr/internal/kind"
 )
@@ -46,6 +48,13 @@ type Options struct {
 	// Authorizer answers the questions that some rules ask about the user
 	// beyond the request itself. Without one they are answered with yes.
 	Authorizer authorizer.UnconditionalAuthorizer
+	// RoleRules are the rules of RBAC, which nobody may give more of than he has.
+	// Without them, or without an Authorizer, everybody may.
+	RoleRules validation.AuthorizationRuleResolver
+	// Resources and Policies find what policies refer to, to ask if a user may read
+	// it. Nil finds nothing.
+	Resources resolver.ResourceResolver
+	Policies  Policies
 	// Namespaces finds the namespace of an object whose rules depend on it.
 	// Without one such objects (claims with admin access) are refused.
 	Namespaces NamespaceGetter
@@ -106,6 +115,12 @@ type builder struct {
 func newBuilder(o Options, on serving) *builder {
 	if o.EventTTL == 0 {
 		o.EventTTL = time.Hour
+	}
+	if o.Resources == nil {
+		o.Resources = noResources{}
+	}
+	if o.Policies == nil {
+		o.Policies = noPolicies{}
 	}
 	if o.IPFamily == "" {
 		o.IPFamily = corev1.IPv4Protocol

@@ -76,6 +76,7 @@ type row struct {
 	// The rest is what upstream's registries set for this kind alone, as
 	// kind.Rules has it.
 	decorate           func(runtime.Object)
+	permit             func(ctx context.Context, obj, old runtime.Object) error
 	ttl                func(runtime.Object, bool) (uint64, error)
 	beforeDelete       func(ctx context.Context, name string, options *metav1.DeleteOptions) error
 	terminate          func(runtime.Object, *metav1.DeleteOptions)
@@ -195,6 +196,7 @@ func (b *builder) rules(r *kind.Resource, row *row) {
 	r.Create, r.Update, r.Delete = row.strategy, row.strategy, row.strategy
 	r.ResetFields = resetFields(row, r.Group, row.strategy)
 	r.Decorate = row.decorate
+	r.Permit = row.permit
 	r.TTL = row.ttl
 	r.BeforeDelete = row.beforeDelete
 	r.Terminate, r.Terminated = row.terminate, row.terminated
