@@ -49,7 +49,9 @@ type flags struct {
 	keep      string
 	logs      string
 	servers   []string // flags for both servers
-	fuzz      fuzzFlags
+	// authorizers has the stories told of other authorizers than those by default.
+	authorizers bool
+	fuzz        fuzzFlags
 }
 
 func parse(arguments []string) (flags, error) {
@@ -66,6 +68,7 @@ func parse(arguments []string) (flags, error) {
 	set.IntVar(&f.lines, "lines", 60, "show this many lines of one request's difference at most, 0 for all")
 	set.StringVar(&f.keep, "transcripts", "", "write what the first server said into files below this directory")
 	runtimeConfig := set.String("runtime-config", "", "start both servers with this --runtime-config (api/all=true, to have all kinds)")
+	set.BoolVar(&f.authorizers, "authorizers", false, "configure both servers with webhooks and a policy of ABAC, and tell only what those decide")
 	gates := set.String("feature-gates", "", "start both servers with these --feature-gates")
 	encryption := set.String("encryption", "", "start both servers with this --encryption-provider-config")
 	set.StringVar(&f.logs, "logs", "", "keep the servers' logs in this directory")
@@ -116,8 +119,24 @@ func run(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return err
 	}
+	var authorizers *stories.Authorizers
+	if f.authorizers {
+		dir, err := os.MkdirTemp("", "authorizers-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		if authorizers, err = stories.StartAuthorizers(dir); err != nil {
+			return err
+		}
+		defer authorizers.Close()
+		f.servers, f.all = append(f.servers, authorizers.Flags...), false
+	}
 	aggregation := matching(f, stories.Aggregation(binaries.Knarr, "kubectl"))
 	audit := matching(f, stories.Audit())
+	if f.authorizers {
+		aggregation, audit = nil, nil
+	}
 	first, second, stop, err := startBoth(ctx, f, binaries, len(aggregation) > 0, len(audit) > 0)
 	if err != nil {
 		return err
@@ -131,8 +150,10 @@ func run(ctx context.Context, arguments []string) error {
 	if f.fuzz.on() {
 		return fuzzing(ctx, f, os.Stdout, pair, first)
 	}
-	told, err := collect(ctx, f, binaries, first)
-	if err != nil {
+	var told []story.Story
+	if authorizers != nil {
+		told = matching(f, authorizers.Stories())
+	} else if told, err = collect(ctx, f, binaries, first); err != nil {
 		return err
 	}
 	told = slices.Concat(told, aggregation, audit)

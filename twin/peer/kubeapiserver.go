@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +62,9 @@ func StartKubeAPIServer(ctx context.Context, b Binaries, o Options) (_ *Server, 
 	if err != nil {
 		return nil, err
 	}
+	if !slices.ContainsFunc(o.Flags, func(flag string) bool { return strings.HasPrefix(flag, "--authorization-") }) {
+		tokens = append(tokens, "--authorization-mode=Node,RBAC")
+	}
 
 	s := &Server{Name: "kube-apiserver"}
 	defer func() {
@@ -96,7 +100,6 @@ func StartKubeAPIServer(ctx context.Context, b Binaries, o Options) (_ *Server, 
 			"--service-account-key-file="+pki.serviceAccountFile,
 			"--service-account-signing-key-file="+pki.serviceAccountFile,
 			"--service-cluster-ip-range="+ServiceCIDR,
-			"--authorization-mode=RBAC",
 			"--allow-privileged=true",
 			"--disable-admission-plugins="+strings.Join(disabledPlugins, ","),
 		), o.Flags...)...)

@@ -219,13 +219,27 @@ func remoteUsers() []story.Story {
 					"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
 					"subjects": []object{{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "readers"}}})
 			})
-			// Both servers learn of it at once; to ask until they have would be to wait for
-			// long on one that knows no roles.
-			time.Sleep(time.Second)
+			(&policy{Session: r.Session}).settle()
 			r.Get(r.flunders(), outsider)
 			r.Post(r.flunders(), r.flunder("a", `{}`), outsider)
 			r.Get(r.flunders()+"/a", outsider)
 			r.Delete(r.flunders()+"/a", nil, outsider)
+			// Who writes a policy may read its parameters there, and no others.
+			p := &policy{Session: r.Session}
+			r.Quietly(func() {
+				p.bindAll("w", p.clusterRole("w", "get flunders in "+wardle, "* validatingadmissionpolicies in admissionregistration.k8s.io"), "User/"+r.Namespace)
+			})
+			p.settle()
+			for _, kind := range []string{"Flunder", "Fischer", "None"} {
+				r.Post("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies?dryRun=All", object{
+					"metadata": object{"name": r.Namespace},
+					"spec": object{
+						"paramKind":        object{"apiVersion": wardle + "/v1alpha1", "kind": kind},
+						"matchConstraints": object{"resourceRules": []object{{"apiGroups": []string{"none.example.com"}, "apiVersions": []string{"*"}, "operations": []string{"CREATE"}, "resources": []string{"none"}}}},
+						"validations":      []object{{"expression": "true"}},
+					},
+				}, as(r.Namespace))
+			}
 		})},
 	}
 }

@@ -19,7 +19,7 @@ const Tokens = `outsider-token,outsider,outsider-uid,"readers,writers"
 // Features tells of single features of the API. The stories of what a fresh server
 // holds come first: they must be told before any other has changed it.
 func Features() []story.Story {
-	return slices.Concat(fresh(), discoveryDocuments(), health(), credentials(),
+	return slices.Concat(fresh(), discoveryDocuments(), health(), credentials(), authorization(),
 		mediaTypes(), lists(), watches(), writes(),
 		applies(), deletes(), actions(), refusals())
 }

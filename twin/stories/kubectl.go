@@ -21,6 +21,26 @@ func Kubectl(release string, command ...string) []story.Story {
 			k.run("get", "--raw", "/apis/apps")
 			k.run("get", "--raw", "/readyz?verbose")
 		}},
+		{Name: name("auth"), Tell: func(s *story.Session) {
+			k := program{s, command}
+			jane := "--as=" + s.Namespace + "-jane"
+			k.run("create", "role", "reader", "--verb=get,list", "--resource=pods,configmaps", "--resource-name=a")
+			k.run("create", "role", "scaler", "--verb=update", "--resource=deployments.apps/scale")
+			k.run("create", "rolebinding", "reader", "--role=reader", "--user="+s.Namespace+"-jane")
+			k.run("create", "clusterrole", s.Namespace+"-paths", "--verb=get", "--non-resource-url=/metrics,/x/*")
+			k.run("create", "clusterrolebinding", s.Namespace+"-paths", "--clusterrole="+s.Namespace+"-paths", "--user="+s.Namespace+"-jane")
+			(&policy{Session: s}).settle()
+			k.run("auth", "can-i", "--list")
+			k.run("auth", "can-i", "--list", jane)
+			k.run("auth", "can-i", "--list", "--as=system:node:n1", "--as-group=system:nodes")
+			for _, question := range []string{"get pods/a", "get pods", "list pods", "get pods --subresource=log", "dance pods", "get /metrics", "get /y", "get nothing", "* *"} {
+				k.run(append([]string{"auth", "can-i", jane}, strings.Fields(question)...)...)
+			}
+			k.run("auth", "whoami", jane)
+			k.run("get", "secrets", jane)
+			k.run("get", "configmap", "a", jane)
+			k.feed("apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: reader\nrules:\n- apiGroups: ['']\n  resources: [secrets]\n  verbs: [get]\n", "auth", "reconcile", "-f", "-")
+		}},
 		{Name: name("deployment"), Tell: func(s *story.Session) {
 			k := program{s, command}
 			k.run("create", "deployment", "web", "--image=example.com/web:1", "--replicas=2")
