@@ -151,6 +151,18 @@ type Options struct {
 	// Audit says what is recorded of requests, and where; nil for nothing.
 	Audit *Audit
 
+	// EnableAdmissionPlugins and DisableAdmissionPlugins are admission plugins
+	// that run, or do not, other than by default. AdmissionControl is all that
+	// run: the deprecated way, which excludes the others.
+	EnableAdmissionPlugins, DisableAdmissionPlugins, AdmissionControl []string
+	// AdmissionControlConfigFile is a file with what admission plugins are to
+	// know, or with the names of files that have it.
+	AdmissionControlConfigFile string
+	// DefaultNotReadyTolerationSeconds and DefaultUnreachableTolerationSeconds
+	// are how long a pod tolerates a node that is so, unless it says; nil means
+	// 300.
+	DefaultNotReadyTolerationSeconds, DefaultUnreachableTolerationSeconds *int64
+
 	// Controllers tells which of kube-controller-manager's controllers run, by
 	// the names they have there: "*" is all there are, "-name" all but that
 	// one, "name" only that. Nil means "*".

@@ -26,7 +26,6 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
-	"github.com/knarr-io/knarr/internal/admission"
 	"github.com/knarr-io/knarr/internal/audit"
 	"github.com/knarr-io/knarr/internal/auth/authn"
 	"github.com/knarr-io/knarr/internal/auth/authz"
@@ -148,6 +147,9 @@ func (o *Options) complete() error {
 		return err
 	}
 	if _, err := controller.Enable(o.Controllers); err != nil {
+		return err
+	}
+	if err := o.admissionSettings().Check(); err != nil {
 		return err
 	}
 	if o.BindAddress == nil {
@@ -289,9 +291,13 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 		return nil, err
 	}
 	s.background.Go(func() { bootstrap.KeepIdentity(background, own, catalogue, first) })
+	admitted, err := s.newAdmission(background, keeper)
+	if err != nil {
+		return nil, err
+	}
 	verbs := &verb.Verbs{
 		State:      s.state,
-		Admission:  append(admission.Chain{keeper.Guard()}, admission.New(s.state, keeper.Catalogue)...),
+		Admission:  admitted,
 		Authorizer: s.authorizer,
 		Ownership:  keeper.Ownership,
 		Companions: companions,
@@ -314,7 +320,10 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 	s.aggregateRoles(background, verbs, catalogue, enabled)
 	s.keepServices(background, verbs, catalogue, allocator, first)
 	s.keepAggregation(background, verbs, catalogue)
-	return verbs, nil
+	if enabled[controller.ResourceQuotas] {
+		err = s.keepQuotas(background, verbs, admitted, keeper.Catalogue)
+	}
+	return verbs, err
 }
 
 // family is that of a network.

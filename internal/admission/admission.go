@@ -1,48 +1,152 @@
-// Package admission decides which plugins see a write, and in which order. A
-// plugin is an admission.Interface of k8s.io/apiserver; it reads what it needs
-// from the state, so that it sees every write made before.
+// Package admission decides which plugins see a write, and in which order. They
+// are upstream's, in upstream's order; they read what they need from the state,
+// so that they see every write made before. One that does not look at a write
+// costs it nothing.
 //
 // It must not know about HTTP, nor store anything.
 package admission
 
 import (
 	"context"
-	"slices"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
-
-	"github.com/knarr-io/knarr/internal/kind"
-	"github.com/knarr-io/knarr/internal/state"
 )
 
 // Chain is the plugins that run on every write, in their order: first those
 // that change it, then those that look at what has come of it. It is safe for
 // concurrent use.
-type Chain []admission.Interface
+type Chain struct {
+	// audited is the plugins with what they note for the audit log.
+	audited audited
+	// named are those that look at a resource, for the resources that have some
+	// of their own; others has the rest of the resources.
+	named  map[schema.GroupResource]*stages
+	others *stages
+}
 
-var (
-	_ admission.MutationInterface   = Chain{}
-	_ admission.ValidationInterface = Chain{}
-)
+// audited is what admission.WithAudit returns.
+type audited interface {
+	admission.MutationInterface
+	admission.ValidationInterface
+}
 
-// New returns the chain. catalogue tells what is served now; it is called for
-// every write.
-func New(st *state.State, catalogue func() *kind.Catalogue) Chain {
-	return Chain{
-		newNamespaceLifecycle(st, catalogue),
+var _ audited = &Chain{}
+
+// member is a plugin of a chain.
+type member struct {
+	admission.Interface
+	plugin
+	// concerns, if set, tells early whether the plugin looks at a write: by its
+	// operation, resource, subresource and namespace, since the rest may not be
+	// known yet.
+	concerns func(a admission.Attributes) bool
+}
+
+// looks reports whether the plugin looks at a write.
+func (m *member) looks(a admission.Attributes) bool {
+	return m.Handles(a.GetOperation()) && (m.concerns == nil || m.concerns(a))
+}
+
+// stages are the plugins that look at a resource, by what they do.
+type stages struct {
+	mutating   []*member
+	validating []*member
+}
+
+// newChain returns the chain of plugins.
+func newChain(members []*member) *Chain {
+	c := &Chain{named: map[schema.GroupResource]*stages{}}
+	for _, m := range members {
+		for _, name := range m.resources {
+			if name != "" {
+				c.named[schema.ParseGroupResource(name)] = nil
+			}
+		}
 	}
+	for gr := range c.named {
+		c.named[gr] = stagesOf(members, gr)
+	}
+	c.others = stagesOf(members, schema.GroupResource{})
+	c.audited = admission.WithAudit(running{c}).(audited)
+	return c
 }
 
-// Handles reports whether any plugin handles writes of that operation.
-func (c Chain) Handles(op admission.Operation) bool {
-	return slices.ContainsFunc(c, func(p admission.Interface) bool { return p.Handles(op) })
+func stagesOf(members []*member, gr schema.GroupResource) *stages {
+	s := &stages{}
+	for _, m := range members {
+		if !m.looksAt(gr) {
+			continue
+		}
+		if _, ok := m.Interface.(admission.MutationInterface); ok {
+			s.mutating = append(s.mutating, m)
+		}
+		if _, ok := m.Interface.(admission.ValidationInterface); ok {
+			s.validating = append(s.validating, m)
+		}
+	}
+	return s
 }
 
-// Admit runs the plugins that may change the write, until one refuses it.
-func (c Chain) Admit(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
-	for _, p := range c {
-		if m, ok := p.(admission.MutationInterface); ok && m.Handles(a.GetOperation()) {
-			if err := m.Admit(ctx, a, o); err != nil {
+// stages returns the plugins that look at the resource of a write.
+func (c *Chain) stages(a admission.Attributes) *stages {
+	if s := c.named[a.GetResource().GroupResource()]; s != nil {
+		return s
+	}
+	return c.others
+}
+
+// Handles says that any operation may be looked at. Mutates and Validates know
+// better.
+func (c *Chain) Handles(admission.Operation) bool { return true }
+
+// Mutates reports whether any plugin that may change a write looks at this one.
+// Its objects and its name need not be known.
+func (c *Chain) Mutates(a admission.Attributes) bool { return anyLooks(c.stages(a).mutating, a) }
+
+// Validates reports whether any plugin looks at a write like this when it is
+// complete. If none does, nothing need be copied for it.
+func (c *Chain) Validates(a admission.Attributes) bool { return anyLooks(c.stages(a).validating, a) }
+
+func anyLooks(members []*member, a admission.Attributes) bool {
+	for _, m := range members {
+		if m.looks(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// Admit runs the plugins that may change the write, until one refuses it, and
+// all of them again if one asks for that.
+func (c *Chain) Admit(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
+	return c.audited.Admit(ctx, a, o)
+}
+
+// Validate runs the plugins that may refuse the write, until one does.
+func (c *Chain) Validate(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
+	return c.audited.Validate(ctx, a, o)
+}
+
+// running is a chain as it is run.
+type running struct{ *Chain }
+
+func (r running) Admit(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
+	if err := r.admit(ctx, a, o); err != nil {
+		return err
+	}
+	again := a.GetReinvocationContext()
+	if !again.ShouldReinvoke() {
+		return nil
+	}
+	again.SetIsReinvoke()
+	return r.admit(ctx, a, o)
+}
+
+func (r running) admit(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
+	for _, m := range r.stages(a).mutating {
+		if m.looks(a) {
+			if err := m.Interface.(admission.MutationInterface).Admit(ctx, a, o); err != nil {
 				return err
 			}
 		}
@@ -50,20 +154,10 @@ func (c Chain) Admit(ctx context.Context, a admission.Attributes, o admission.Ob
 	return nil
 }
 
-// Validates reports whether any plugin looks at writes of that operation when
-// they are complete. If none does, they need not be copied for it.
-func (c Chain) Validates(op admission.Operation) bool {
-	return slices.ContainsFunc(c, func(p admission.Interface) bool {
-		_, ok := p.(admission.ValidationInterface)
-		return ok && p.Handles(op)
-	})
-}
-
-// Validate runs the plugins that may refuse the write, until one does.
-func (c Chain) Validate(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
-	for _, p := range c {
-		if v, ok := p.(admission.ValidationInterface); ok && v.Handles(a.GetOperation()) {
-			if err := v.Validate(ctx, a, o); err != nil {
+func (r running) Validate(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
+	for _, m := range r.stages(a).validating {
+		if m.looks(a) {
+			if err := m.Interface.(admission.ValidationInterface).Validate(ctx, a, o); err != nil {
 				return err
 			}
 		}

@@ -46,6 +46,18 @@ func newNamespaceLifecycle(st *state.State, catalogue func() *kind.Catalogue) *n
 	}
 }
 
+// concerns reports whether a write is a create in a namespace, or of a namespace
+// or its end.
+func (p *namespaceLifecycle) concerns(a admission.Attributes) bool {
+	switch a.GetOperation() {
+	case admission.Create:
+		return a.GetNamespace() != ""
+	case admission.Delete:
+		return a.GetKind().GroupKind() == namespaceKind
+	}
+	return false
+}
+
 // Admit changes nothing, but decides among the mutating plugins, as upstream's
 // does: those after it need not ask whether there is a namespace.
 func (p *namespaceLifecycle) Admit(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {

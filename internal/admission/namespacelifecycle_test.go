@@ -22,8 +22,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newChain returns the chain of a server that has the given namespaces.
-func newChain(t testing.TB, phases map[string]corev1.NamespacePhase) (admission.MutationInterface, *state.State) {
+// newLifecycle returns a chain of that plugin alone, of a server that has the
+// given namespaces.
+func newLifecycle(t testing.TB, phases map[string]corev1.NamespacePhase) (*Chain, *state.State) {
 	t.Helper()
 	st := statetest.Start(t)
 	catalogue, err := native.Catalogue(native.Options{})
@@ -43,7 +44,8 @@ func newChain(t testing.TB, phases map[string]corev1.NamespacePhase) (admission.
 			t.Fatal(err)
 		}
 	}
-	return New(st, func() *kind.Catalogue { return catalogue }), st
+	p := newNamespaceLifecycle(st, func() *kind.Catalogue { return catalogue })
+	return newChain([]*member{{Interface: p, plugin: plugin{resources: []string{""}}, concerns: p.concerns}}), st
 }
 
 func attributes(op admission.Operation, gvk schema.GroupVersionKind, resource, namespace, name string) admission.Attributes {
@@ -55,7 +57,7 @@ func attributes(op admission.Operation, gvk schema.GroupVersionKind, resource, n
 // TestNamespaceLifecycle expects the statuses that kube-apiserver v1.37.2
 // gives.
 func TestNamespaceLifecycle(t *testing.T) {
-	chain, _ := newChain(t, map[string]corev1.NamespacePhase{"here": corev1.NamespaceActive, "dying": corev1.NamespaceTerminating})
+	chain, _ := newLifecycle(t, map[string]corev1.NamespacePhase{"here": corev1.NamespaceActive, "dying": corev1.NamespaceTerminating})
 	configMap := corev1.SchemeGroupVersion.WithKind("ConfigMap")
 	namespace := corev1.SchemeGroupVersion.WithKind("Namespace")
 	node := corev1.SchemeGroupVersion.WithKind("Node")
@@ -102,9 +104,6 @@ func TestNamespaceLifecycle(t *testing.T) {
 		{"delete something called default", attributes(admission.Delete, configMap, "configmaps", "default", "default"), nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if !chain.Handles(test.attributes.GetOperation()) {
-				t.Fatalf("%s is not looked at", test.attributes.GetOperation())
-			}
 			var got *metav1.Status
 			if err := chain.Admit(t.Context(), test.attributes, nil); err != nil {
 				status, ok := err.(apierrors.APIStatus)
@@ -119,14 +118,20 @@ func TestNamespaceLifecycle(t *testing.T) {
 			}
 		})
 	}
-	if chain.Handles(admission.Connect) {
-		t.Error("connections need no namespace")
+	for _, unseen := range []admission.Attributes{
+		attributes(admission.Connect, configMap, "configmaps", "here", "c"),
+		attributes(admission.Update, configMap, "configmaps", "here", "c"),
+		attributes(admission.Delete, configMap, "configmaps", "here", "c"),
+	} {
+		if chain.Mutates(unseen) {
+			t.Errorf("%s is looked at", unseen.GetOperation())
+		}
 	}
 }
 
 // TestReadsItsWrites deletes a namespace between two creates.
 func TestReadsItsWrites(t *testing.T) {
-	chain, st := newChain(t, map[string]corev1.NamespacePhase{"here": corev1.NamespaceActive})
+	chain, st := newLifecycle(t, map[string]corev1.NamespacePhase{"here": corev1.NamespaceActive})
 	create := attributes(admission.Create, corev1.SchemeGroupVersion.WithKind("ConfigMap"), "configmaps", "here", "c")
 	if err := chain.Admit(t.Context(), create, nil); err != nil {
 		t.Fatal(err)
@@ -141,7 +146,7 @@ func TestReadsItsWrites(t *testing.T) {
 }
 
 func BenchmarkCreate(b *testing.B) {
-	chain, _ := newChain(b, map[string]corev1.NamespacePhase{"here": corev1.NamespaceActive})
+	chain, _ := newLifecycle(b, map[string]corev1.NamespacePhase{"here": corev1.NamespaceActive})
 	create := attributes(admission.Create, corev1.SchemeGroupVersion.WithKind("ConfigMap"), "configmaps", "here", "c")
 	for b.Loop() {
 		if err := chain.Admit(b.Context(), create, nil); err != nil {

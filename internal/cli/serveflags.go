@@ -28,6 +28,7 @@ type serveFlags struct {
 
 	tls               tlsFlags
 	authentication    authenticationFlags
+	admission         admissionFlags
 	store             string
 	runtimeConfig     cliflag.ConfigurationMap
 	allowPrivileged   bool
@@ -81,6 +82,7 @@ func (f *serveFlags) addTo(fs *pflag.FlagSet) {
 	f.authentication.addTo(fs, &f.Options)
 	f.authorization.addTo(fs)
 
+	f.admission.addTo(fs, &f.Options)
 	fs.StringSliceVar(&f.Controllers, "controllers", f.Controllers, "controllers of kube-controller-manager to run: * for all there are, name or -name for one")
 
 	fs.StringVar(&f.ServiceClusterIPRange, "service-cluster-ip-range", f.ServiceClusterIPRange, "network of the addresses of Services, or two of different families, divided by a comma")
@@ -136,6 +138,7 @@ func (f *serveFlags) options() (knarr.Options, error) {
 		return o, errors.New("--max-mutating-requests-inflight must not be negative; 0 is no limit")
 	}
 	f.authorization.apply(&o)
+	f.admission.into(&o)
 	o.Store = knarr.StoreKind(f.store)
 	o.RuntimeConfig = f.runtimeConfig
 	o.AllowPrivileged = &f.allowPrivileged

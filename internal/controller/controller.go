@@ -19,12 +19,14 @@ const (
 	RootCAPublisher        = "root-ca-certificate-publisher-controller"
 	ServiceCIDRs           = "service-cidr-controller"
 	ClusterRoleAggregation = "clusterrole-aggregation-controller"
+	ResourceQuotas         = "resourcequota-controller"
 )
 
 // all returns the controllers there are, each with its former name.
 func all() [][2]string {
 	return [][2]string{
 		{RootCAPublisher, "root-ca-cert-publisher"},
+		{ResourceQuotas, "resourcequota"},
 		{ServiceAccounts, "serviceaccount"},
 		{ServiceCIDRs, "service-cidr-controller"},
 		{ClusterRoleAggregation, "clusterrole-aggregation"},

@@ -52,7 +52,7 @@ var layers = []layer{
 	{"internal/reviews", []string{"internal/verb", "internal/kind"}, "beside the verbs: answers who somebody is and what he may do"},
 	{"internal/pods", []string{"internal/verb", "internal/kind", "internal/object"}, "beside the verbs: does to pods, through them, what is more than storing"},
 	{"internal/verb", []string{"internal/admission", "internal/ownership", "internal/kind", "internal/state", "internal/object", "internal/store"}, "applies rules and commits; knows no HTTP routes and no users' rights beyond what it is handed"},
-	{"internal/admission", []string{"internal/informers", "internal/kind", "internal/state", "internal/object"}, "plugins see a change and what is true now, not where it is kept"},
+	{"internal/admission", []string{"internal/informers", "internal/kind", "internal/state", "internal/object", "internal/store"}, "plugins see a change and what is true now, and may want changes committed beside it"},
 	{"internal/informers", []string{"internal/kind", "internal/state", "internal/object"}, "lets upstream's code read the state; it must not know what for"},
 	{"internal/service", []string{"internal/kind", "internal/state", "internal/object", "internal/store"}, "what else is written with a Service"},
 	{"internal/ownership", []string{"internal/kind"}, "who owns which field, by a kind's schema"},

@@ -6,14 +6,16 @@ import (
 
 	"k8s.io/apiserver/pkg/storage"
 
+	"github.com/knarr-io/knarr/internal/admission"
 	"github.com/knarr-io/knarr/internal/object"
 	"github.com/knarr-io/knarr/internal/store"
 )
 
 // commit makes a change of an object of the target's resource, with the changes
-// beside it, tells of it who is to be told, and returns the object.
+// beside it and those that admission wants with it, tells of it who is to be told, and returns the object.
 func (v *Verbs) commit(ctx context.Context, t Target, change store.Change, beside []store.Change) (*object.Object, error) {
-	objects, err := v.State.Commit(ctx, append([]store.Change{change}, beside...)...)
+	changes := append([]store.Change{change}, beside...)
+	objects, err := v.State.Commit(ctx, append(changes, admission.BesideOf(ctx).Changes()...)...)
 	if unwritable := (*store.Unwritable)(nil); errors.As(err, &unwritable) {
 		return nil, storage.NewInternalError(unwritable.Err)
 	}

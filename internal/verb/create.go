@@ -16,6 +16,7 @@ import (
 	"k8s.io/apiserver/pkg/storage"
 	storageerrors "k8s.io/apiserver/pkg/storage/errors"
 
+	knarradmission "github.com/knarr-io/knarr/internal/admission"
 	"github.com/knarr-io/knarr/internal/object"
 	"github.com/knarr-io/knarr/internal/store"
 )
@@ -71,13 +72,15 @@ func (v *Verbs) Create(ctx context.Context, t Target, obj runtime.Object, opts *
 }
 
 // create stores obj, under a generated name if it has none. Where it has a
-// companion, obj itself is left as it is, for further attempts.
+// companion, obj itself is left as it is, for further attempts; otherwise the
+// rules, which come to the same each time, are applied to it again.
 func (v *Verbs) create(ctx context.Context, t Target, obj runtime.Object, validate rest.ValidateObjectFunc, dryRun bool) (*Result, error) {
-	if v.Companions[t.GroupResource()] == nil {
-		return v.tryCreate(ctx, t, obj, validate, dryRun)
-	}
 	for {
-		result, err := v.tryCreate(ctx, t, obj.DeepCopyObject(), validate, dryRun)
+		attempt := obj
+		if v.Companions[t.GroupResource()] != nil {
+			attempt = obj.DeepCopyObject()
+		}
+		result, err := v.tryCreate(ctx, t, attempt, validate, dryRun)
 		if beside := (*store.Conflict)(nil); !errors.As(err, &beside) {
 			return result, err
 		}
@@ -88,7 +91,7 @@ func (v *Verbs) create(ctx context.Context, t Target, obj runtime.Object, valida
 }
 
 // tryCreate is one attempt to store obj. A *store.Conflict tells that another
-// wrote what its companion wanted to.
+// wrote what its companion or admission wanted to.
 func (v *Verbs) tryCreate(ctx context.Context, t Target, obj runtime.Object, validate rest.ValidateObjectFunc, dryRun bool) (*Result, error) {
 	strategy := t.resource().Create
 	m, err := meta.Accessor(obj)
@@ -99,6 +102,8 @@ func (v *Verbs) tryCreate(ctx context.Context, t Target, obj runtime.Object, val
 	if m.GetGenerateName() != "" && m.GetName() == "" {
 		m.SetName(strategy.GenerateName(m.GetGenerateName()))
 	}
+	ctx, admitted := knarradmission.WithBeside(ctx)
+	defer admitted.End()
 	beside, err := v.companion(t).Create(ctx, obj, dryRun)
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ func (v *Verbs) Delete(ctx context.Context, t Target, opts *metav1.DeleteOptions
 			return nil, err
 		}
 	}
-	return v.delete(ctx, t, rest.AdmissionToValidateObjectDeleteFunc(v.admission(), attributes, t.interfaces()), opts, false)
+	return v.delete(ctx, t, v.validateDelete(t, attributes), opts, false)
 }
 
 // delete deletes one object. As upstream, one of a collection is deleted in the

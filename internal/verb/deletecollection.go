@@ -8,7 +8,6 @@ import (
 	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/admission"
-	"k8s.io/apiserver/pkg/registry/rest"
 )
 
 // DeleteCollection deletes what list selects, one object after the other, and
@@ -21,7 +20,7 @@ func (v *Verbs) DeleteCollection(ctx context.Context, t Target, list *metaintern
 		}
 	}
 	attributes := t.attributes(ctx, nil, nil, admission.Delete, opts, len(opts.DryRun) > 0)
-	validate := rest.AdmissionToValidateObjectDeleteFunc(v.admission(), attributes, t.interfaces())
+	validate := v.validateDelete(t, attributes)
 	found, err := v.List(ctx, t, list)
 	if err != nil {
 		return nil, err

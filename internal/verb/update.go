@@ -18,6 +18,7 @@ import (
 	"k8s.io/apiserver/pkg/storage"
 	storageerrors "k8s.io/apiserver/pkg/storage/errors"
 
+	knarradmission "github.com/knarr-io/knarr/internal/admission"
 	"github.com/knarr-io/knarr/internal/object"
 	"github.com/knarr-io/knarr/internal/store"
 )
@@ -248,45 +249,53 @@ func (v *Verbs) guaranteedUpdate(ctx context.Context, t Target, key string, prec
 	try func(ctx context.Context, existing runtime.Object, rev uint64) (runtime.Object, []store.Change, error),
 ) (*object.Object, error) {
 	for {
-		if err := context.Cause(ctx); err != nil {
-			return nil, err
-		}
-		o := v.State.Get(key)
-		existing := t.resource().New()
-		rev := uint64(0)
-		switch {
-		case o == nil && !ignoreNotFound:
-			return nil, storage.NewKeyNotFoundError(key, 0)
-		case o != nil:
-			var err error
-			if existing, err = t.resource().DecodeStored(o); err != nil {
-				return nil, t.updateError(o, err, dryRun)
-			}
-			rev = o.Rev
-		}
-		if err := preconditions.Check(checkedKey(key, dryRun), existing); err != nil {
-			return nil, err
-		}
-		obj, beside, err := try(ctx, existing, rev)
-		if err != nil {
-			return nil, err
-		}
-		change, err := t.change(key, obj, rev, rev != 0, dryRun)
-		if err != nil {
-			return nil, err
-		}
-		if o != nil && bytes.Equal(change.Value, o.Value) && !v.State.Outdated(key, o) {
-			return o, nil
-		}
-		if dryRun {
-			return t.unstored(change.Value, rev), nil
-		}
-		written, err := v.commit(ctx, t, change, beside)
-		if err == nil {
-			return written, nil
-		}
-		if conflict := (*store.Conflict)(nil); !errors.As(err, &conflict) {
-			return nil, err
+		written, again, err := v.updateOnce(ctx, t, key, preconditions, ignoreNotFound, dryRun, try)
+		if !again {
+			return written, err
 		}
 	}
+}
+
+// updateOnce is one attempt of a guaranteedUpdate. It asks for another if
+// somebody else wrote meanwhile.
+func (v *Verbs) updateOnce(ctx context.Context, t Target, key string, preconditions *storage.Preconditions, ignoreNotFound, dryRun bool,
+	try func(ctx context.Context, existing runtime.Object, rev uint64) (runtime.Object, []store.Change, error),
+) (written *object.Object, again bool, err error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, false, err
+	}
+	ctx, admitted := knarradmission.WithBeside(ctx)
+	defer admitted.End()
+	o := v.State.Get(key)
+	existing := t.resource().New()
+	rev := uint64(0)
+	switch {
+	case o == nil && !ignoreNotFound:
+		return nil, false, storage.NewKeyNotFoundError(key, 0)
+	case o != nil:
+		if existing, err = t.resource().DecodeStored(o); err != nil {
+			return nil, false, t.updateError(o, err, dryRun)
+		}
+		rev = o.Rev
+	}
+	if err := preconditions.Check(checkedKey(key, dryRun), existing); err != nil {
+		return nil, false, err
+	}
+	obj, beside, err := try(ctx, existing, rev)
+	if err != nil {
+		return nil, false, err
+	}
+	change, err := t.change(key, obj, rev, rev != 0, dryRun)
+	if err != nil {
+		return nil, false, err
+	}
+	if o != nil && bytes.Equal(change.Value, o.Value) && !v.State.Outdated(key, o) {
+		return o, false, nil
+	}
+	if dryRun {
+		return t.unstored(change.Value, rev), false, nil
+	}
+	written, err = v.commit(ctx, t, change, beside)
+	conflict := (*store.Conflict)(nil)
+	return written, errors.As(err, &conflict), err
 }

@@ -171,7 +171,7 @@ func (t Target) attributes(ctx context.Context, obj, old runtime.Object, op admi
 // admit runs mutating admission on a write.
 func (v *Verbs) admit(ctx context.Context, t Target, a admission.Attributes) error {
 	m, ok := v.admission().(admission.MutationInterface)
-	if !ok || !m.Handles(a.GetOperation()) {
+	if !ok || !v.mutates(a) {
 		return nil
 	}
 	kept := heldOwners(a.GetObject())
@@ -207,23 +207,45 @@ func (c customInterfaces) GetEquivalentResourceMapper() runtime.EquivalentResour
 	return runtime.NewEquivalentResourceRegistry()
 }
 
-// validates reports whether validating admission looks at op at all: if not,
-// nothing has to be copied for it. A chain may know better than by being one.
-func (v *Verbs) validates(op admission.Operation) bool {
-	if chain, ok := v.Admission.(interface {
-		Validates(op admission.Operation) bool
-	}); ok {
-		return chain.Validates(op)
+// selective is an admission that can tell early that it does not look at a
+// write: before its objects are known.
+type selective interface {
+	Mutates(a admission.Attributes) bool
+	Validates(a admission.Attributes) bool
+}
+
+// mutates reports whether mutating admission looks at a write like a at all.
+func (v *Verbs) mutates(a admission.Attributes) bool {
+	if s, ok := v.Admission.(selective); ok {
+		return s.Mutates(a)
 	}
-	a, ok := v.Admission.(admission.ValidationInterface)
-	return ok && a.Handles(op)
+	m, ok := v.Admission.(admission.MutationInterface)
+	return ok && m.Handles(a.GetOperation())
+}
+
+// validates reports whether validating admission looks at a write like a at
+// all: if not, nothing has to be copied for it.
+func (v *Verbs) validates(a admission.Attributes) bool {
+	if s, ok := v.Admission.(selective); ok {
+		return s.Validates(a)
+	}
+	p, ok := v.Admission.(admission.ValidationInterface)
+	return ok && p.Handles(a.GetOperation())
+}
+
+// validateDelete returns the admission of a deletion.
+func (v *Verbs) validateDelete(t Target, a admission.Attributes) rest.ValidateObjectFunc {
+	if !v.mutates(a) && !v.validates(a) {
+		return rest.ValidateAllObjectFunc
+	}
+	return rest.AdmissionToValidateObjectDeleteFunc(v.admission(), a, t.interfaces())
 }
 
 // validateCreate returns the validating admission of a create. Where the
 // request was another verb, the user is asked about first.
 func (v *Verbs) validateCreate(t Target, a admission.Attributes, authorize bool) rest.ValidateObjectFunc {
 	validate := rest.ValidateAllObjectFunc
-	if v.validates(admission.Create) {
+	if v.validates(a) {
 		plugins := rest.AdmissionToValidateObjectFunc(v.admission(), a, t.interfaces())
 		validate = func(ctx context.Context, obj runtime.Object) error { return plugins(ctx, obj.DeepCopyObject()) }
 	}
@@ -250,7 +272,7 @@ func (v *Verbs) validateCreate(t Target, a admission.Attributes, authorize bool)
 
 // validateUpdate returns the validating admission of an update.
 func (v *Verbs) validateUpdate(t Target, a admission.Attributes) rest.ValidateObjectUpdateFunc {
-	if !v.validates(admission.Update) {
+	if !v.validates(a) {
 		return rest.ValidateAllObjectUpdateFunc
 	}
 	plugins := rest.AdmissionToValidateObjectUpdateFunc(v.admission(), a, t.interfaces())

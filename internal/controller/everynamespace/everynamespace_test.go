@@ -64,10 +64,15 @@ func newCluster(t *testing.T, controllers ...string) *cluster {
 		}})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
+	current := func() *kind.Catalogue { return catalogue }
+	admitted, err := admission.New(admission.Settings{Control: []string{"NamespaceLifecycle"}}, &admission.Environment{State: st, Catalogue: current})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return &cluster{
 		T: t, ctx: ctx, state: st, catalogue: catalogue, keeper: keeper,
 		verbs: &verb.Verbs{
-			State: st, Ownership: managers.For, Admission: admission.New(st, func() *kind.Catalogue { return catalogue }),
+			State: st, Ownership: managers.For, Admission: admitted,
 			Companions: map[schema.GroupResource]verb.Companion{Resource: keeper},
 		},
 	}
