@@ -112,8 +112,8 @@ func explanation(peer, knarr *report, n sizes) string {
 	}
 	return fmt.Sprintf(`Operations show the server's processor time per operation (user and system, etcd's added to kube-apiserver's) and
 the latency at the client. The servers run one after the other on the same machine and disk as the client, each with
-its defaults but for what the comparison fixes (see twin/peer): RBAC, privileged pods, NamespaceLifecycle as the only
-admission plugin. Both make every write durable before they acknowledge it.
+its defaults but for what the comparison fixes (see twin/peer): RBAC, privileged pods, no webhooks and policies in
+admission. Both make every write durable before they acknowledge it.
 
 - Ready: from starting the first process, with an empty data directory, to the first 200 from /readyz.
 - Memory: resident set of all the server's processes; idle is 5 s after ready, with pods is %s after the last of them

@@ -57,6 +57,11 @@ func (w *work) do(r *report) error {
 		fmt.Appendf(nil, `{"metadata":{"name":%q}}`, namespace), http.StatusCreated); err != nil {
 		return err
 	}
+	// Nobody does the work of kube-controller-manager, and no pod is without one.
+	if err := w.client.write(w.ctx, http.MethodPost, "/api/v1/namespaces/"+namespace+"/serviceaccounts", applicationJSON,
+		[]byte(`{"metadata":{"name":"default"}}`), http.StatusCreated); err != nil {
+		return err
+	}
 	r.podSize = len(podManifest(0))
 	if err := w.operation(&r.createPod, "create pod", w.sizes.pods, w.sizes.inFlight, w.createPod); err != nil {
 		return err

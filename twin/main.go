@@ -190,6 +190,10 @@ func collect(ctx context.Context, f flags, binaries peer.Binaries, reference com
 	if err != nil {
 		return nil, err
 	}
+	admission, err := stories.Admission()
+	if err != nil {
+		return nil, err
+	}
 	bad, err := stories.Bad(resources)
 	if err != nil {
 		return nil, err
@@ -216,7 +220,7 @@ func collect(ctx context.Context, f flags, binaries peer.Binaries, reference com
 	if err != nil {
 		return nil, err
 	}
-	return matching(f, slices.Concat(stories.Features(), kinds, stories.Subresources(resources), fields, bad, kubectl, custom, published)), nil
+	return matching(f, slices.Concat(stories.Features(), kinds, stories.Subresources(resources), fields, bad, admission, kubectl, custom, published)), nil
 }
 
 // matching are the stories that are to be told.

@@ -14,32 +14,10 @@ import (
 )
 
 // disabledPlugins are the admission plugins that are on by default in
-// kube-apiserver and that knarr does not have yet: all but NamespaceLifecycle.
-// The list shrinks as knarr gains them. (Upstream keeps it in
-// pkg/kubeapiserver/options, DefaultOffAdmissionPlugins.)
+// kube-apiserver and that knarr does not have yet.
 var disabledPlugins = []string{
-	"CertificateApproval",
-	"CertificateSigning",
-	"CertificateSubjectRestriction",
-	"ClusterTrustBundleAttest",
-	"DefaultIngressClass",
-	"DefaultStorageClass",
-	"DefaultTolerationSeconds",
-	"LimitRanger",
 	"MutatingAdmissionPolicy",
 	"MutatingAdmissionWebhook",
-	"NodeDeclaredFeatureValidator",
-	"PersistentVolumeClaimResize",
-	"PodGroupProtection",
-	"PodResizeValidator",
-	"PodSecurity",
-	"PodTopologyLabels",
-	"Priority",
-	"ResourceQuota",
-	"RuntimeClass",
-	"ServiceAccount",
-	"StorageObjectInUseProtection",
-	"TaintNodesByCondition",
 	"ValidatingAdmissionPolicy",
 	"ValidatingAdmissionWebhook",
 }

@@ -118,3 +118,25 @@ func TestBadDefinitionsLeaveTheGoodOne(t *testing.T) {
 		t.Errorf("made bad: %s, of %s", bad, sample.Text(good))
 	}
 }
+
+func TestAdmissionCasesAreRead(t *testing.T) {
+	entries, err := admissionFiles.ReadDir("admission")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := 0
+	for _, entry := range entries {
+		requests, err := readAdmission(entry.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range requests {
+			if r.Why != "" {
+				cases++
+			}
+		}
+	}
+	if cases < 100 {
+		t.Errorf("there are %d cases of admission", cases)
+	}
+}

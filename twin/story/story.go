@@ -34,7 +34,8 @@ type Story struct {
 
 // Session is one story being told to one server. It is not safe for concurrent use.
 type Session struct {
-	// Namespace exists, and holds nothing but what the story puts there.
+	// Namespace exists, and holds nothing but its ServiceAccount and what the story
+	// puts there.
 	Namespace string
 	// Exchanges are the requests so far with what was answered.
 	Exchanges []*Exchange
@@ -103,10 +104,12 @@ func NewServer(config *rest.Config, kubeconfig string) (*Server, error) {
 // creates it is not part of the session; its revision is returned, as the one that
 // everything in the story is later than.
 func (s *Server) Begin(ctx context.Context, namespace string) (*Session, string, error) {
-	session := &Session{Namespace: namespace, server: s, ctx: ctx}
+	session := &Session{Namespace: namespace, server: s, ctx: ctx, Prefixes: []string{"kube-api-access-"}}
 	answer := session.Post("/api/v1/namespaces", map[string]any{
 		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": namespace},
 	})
+	// Nobody does the work of kube-controller-manager, and no pod is without one.
+	session.Post("/api/v1/namespaces/"+namespace+"/serviceaccounts", map[string]any{"metadata": map[string]any{"name": "default"}})
 	session.Exchanges = nil
 	if answer.Status != http.StatusCreated {
 		return nil, "", fmt.Errorf("cannot create namespace %s: %d %s", namespace, answer.Status, answer.Body)
