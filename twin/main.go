@@ -43,12 +43,14 @@ type flags struct {
 	kubectl string
 	// published has definitions applied that others have published.
 	published bool
-	ignore    []string
-	verbose   bool
-	lines     int
-	keep      string
-	logs      string
-	servers   []string // flags for both servers
+	// admissionOff has the stories told of plugins that are off by default.
+	admissionOff bool
+	ignore       []string
+	verbose      bool
+	lines        int
+	keep         string
+	logs         string
+	servers      []string // flags for both servers
 	// authorizers has the stories told of other authorizers than those by default.
 	authorizers bool
 	fuzz        fuzzFlags
@@ -69,6 +71,7 @@ func parse(arguments []string) (flags, error) {
 	set.StringVar(&f.keep, "transcripts", "", "write what the first server said into files below this directory")
 	runtimeConfig := set.String("runtime-config", "", "start both servers with this --runtime-config (api/all=true, to have all kinds)")
 	set.BoolVar(&f.authorizers, "authorizers", false, "configure both servers with webhooks and a policy of ABAC, and tell only what those decide")
+	set.BoolVar(&f.admissionOff, "admission-off", false, "start both servers with the admission plugins that are off by default, and tell the stories of these alone")
 	gates := set.String("feature-gates", "", "start both servers with these --feature-gates")
 	encryption := set.String("encryption", "", "start both servers with this --encryption-provider-config")
 	set.StringVar(&f.logs, "logs", "", "keep the servers' logs in this directory")
@@ -92,6 +95,13 @@ func parse(arguments []string) (flags, error) {
 	}
 	if *encryption != "" {
 		f.servers = append(f.servers, "--encryption-provider-config="+*encryption)
+	}
+	if f.admissionOff {
+		config, err := filepath.Abs(filepath.Join(f.root, "twin", "stories", "admission-off.yaml"))
+		if err != nil {
+			return f, err
+		}
+		f.servers = append(f.servers, "--enable-admission-plugins="+strings.Join(stories.OffByDefault, ","), "--admission-control-config-file="+config)
 	}
 	f.all = *run == "" && *ignore == "" && f.servers == nil
 	if f.self {
@@ -134,7 +144,7 @@ func run(ctx context.Context, arguments []string) error {
 	}
 	aggregation := matching(f, stories.Aggregation(binaries.Knarr, "kubectl"))
 	audit := matching(f, stories.Audit())
-	if f.authorizers {
+	if f.authorizers || f.admissionOff {
 		aggregation, audit = nil, nil
 	}
 	first, second, stop, err := startBoth(ctx, f, binaries, len(aggregation) > 0, len(audit) > 0)
@@ -190,7 +200,11 @@ func collect(ctx context.Context, f flags, binaries peer.Binaries, reference com
 	if err != nil {
 		return nil, err
 	}
-	admission, err := stories.Admission()
+	if f.admissionOff {
+		off, err := stories.Admission("admission-off")
+		return matching(f, off), err
+	}
+	admission, err := stories.Admission("admission")
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 // admissionFiles are tables of requests that admission decides about, one file a
 // plugin or a few that go together.
 //
-//go:embed admission
+//go:embed admission admission-off
 var admissionFiles embed.FS
 
 // An admitted is one request, or, if it has a Why, a case.
@@ -35,20 +35,29 @@ type admitted struct {
 	As []string `json:"as,omitempty"`
 }
 
-// Admission tells of what admission decides, a story a file.
-func Admission() ([]story.Story, error) {
-	entries, err := admissionFiles.ReadDir("admission")
+// OffByDefault are plugins that have to be asked for. What they are told is in
+// admission-off.yaml.
+var OffByDefault = []string{
+	"AlwaysPullImages", "DenyServiceExternalIPs", "EventRateLimit", "ExtendedResourceToleration", "LimitPodHardAntiAffinityTopology",
+	"NamespaceAutoProvision", "NamespaceExists", "NodeRestriction", "OwnerReferencesPermissionEnforcement", "PodNodeSelector",
+	"PodTolerationRestriction",
+}
+
+// Admission tells of what admission decides, a story a file of a directory:
+// "admission" of what is on by default, "admission-off" of what is not.
+func Admission(dir string) ([]story.Story, error) {
+	entries, err := admissionFiles.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	var all []story.Story
 	for _, entry := range entries {
-		requests, err := readAdmission(entry.Name())
+		requests, err := readAdmission(dir + "/" + entry.Name())
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, story.Story{
-			Name: "admission/" + strings.TrimSuffix(entry.Name(), path.Ext(entry.Name())),
+			Name: dir + "/" + strings.TrimSuffix(entry.Name(), path.Ext(entry.Name())),
 			Tell: func(s *story.Session) {
 				for _, r := range requests {
 					r.tell(s)
@@ -60,13 +69,13 @@ func Admission() ([]story.Story, error) {
 }
 
 func readAdmission(name string) ([]admitted, error) {
-	content, err := admissionFiles.ReadFile("admission/" + name)
+	content, err := admissionFiles.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
 	var requests []admitted
 	if err := yaml.UnmarshalStrict(content, &requests); err != nil {
-		return nil, fmt.Errorf("stories/admission/%s: %w", name, err)
+		return nil, fmt.Errorf("stories/%s: %w", name, err)
 	}
 	return requests, nil
 }
@@ -96,7 +105,7 @@ func (r admitted) tell(s *story.Session) {
 	}
 	if len(r.As) > 0 {
 		options = append(options, func(request *http.Request) {
-			request.Header.Set("Impersonate-User", r.As[0])
+			request.Header.Set("Impersonate-User", strings.ReplaceAll(r.As[0], "$NAMESPACE", s.Namespace))
 			for _, group := range append(r.As[1:], "system:masters") {
 				request.Header.Add("Impersonate-Group", group)
 			}

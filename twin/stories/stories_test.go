@@ -120,19 +120,21 @@ func TestBadDefinitionsLeaveTheGoodOne(t *testing.T) {
 }
 
 func TestAdmissionCasesAreRead(t *testing.T) {
-	entries, err := admissionFiles.ReadDir("admission")
-	if err != nil {
-		t.Fatal(err)
-	}
 	cases := 0
-	for _, entry := range entries {
-		requests, err := readAdmission(entry.Name())
+	for _, dir := range []string{"admission", "admission-off"} {
+		entries, err := admissionFiles.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, r := range requests {
-			if r.Why != "" {
-				cases++
+		for _, entry := range entries {
+			requests, err := readAdmission(dir + "/" + entry.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range requests {
+				if r.Why != "" {
+					cases++
+				}
 			}
 		}
 	}
