@@ -41,8 +41,10 @@ func (s *Server) newAdmission(background context.Context, keeper *definitions.Ke
 		OwnStatus: func(v *kind.Version, live, obj runtime.Object) runtime.Object {
 			return keeper.Ownership(v, v.Subresource("status")).Update(live, obj, "kube-apiserver")
 		},
-		Stopped: background.Done(),
-		First:   []upstream.Interface{keeper.Guard()},
+		Services: s.aggregation.resolver,
+		Dial:     s.aggregation.connector.Dial,
+		Stopped:  background.Done(),
+		First:    []upstream.Interface{keeper.Guard()},
 	})
 }
 

@@ -1,12 +1,19 @@
 package knarr_test
 
 import (
+	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	admissionv1 "k8s.io/api/admission/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -157,4 +164,83 @@ func TestAdmissionPluginsByOption(t *testing.T) {
 		_ = server.Stop(t.Context()) // it should not have begun
 		t.Error("started, without its configuration")
 	}
+}
+
+// A webhook is asked from the first write after its configuration was made to the
+// last before it is gone: nobody waits for a cache.
+func TestWebhooksHoldAtOnce(t *testing.T) {
+	server := knarrtest.Start(t)
+	client := newClient(t, server)
+	var asked atomic.Int64
+	hook := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		var review admissionv1.AdmissionReview
+		if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+			t.Error(err)
+			return
+		}
+		review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Result: &metav1.Status{Message: "no", Code: http.StatusForbidden}}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(review)
+	}))
+	defer hook.Close()
+	defer hook.CloseClientConnections()
+	none := admissionregistrationv1.SideEffectClassNone
+	configurations := client.AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "w"},
+		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
+			Name: "w.example.com", SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
+			ClientConfig: admissionregistrationv1.WebhookClientConfig{
+				URL:      &hook.URL,
+				CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: hook.Certificate().Raw}),
+			},
+			Rules: []admissionregistrationv1.RuleWithOperations{{
+				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
+				Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
+			}},
+		}},
+	}
+	create := func(name string) error {
+		_, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		return err
+	}
+	for i := range 20 {
+		made, err := configurations.Create(t.Context(), configuration, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := create("refused"); !isForbidden(err) {
+			t.Fatalf("with a webhook: %v", err)
+		}
+		made.Webhooks[0].Rules[0].Resources[0] = "secrets"
+		if made, err = configurations.Update(t.Context(), made, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := create(fmt.Sprint("changed", i)); err != nil {
+			t.Fatalf("with a webhook of others: %v", err)
+		}
+		made.Webhooks[0].Rules[0].Resources[0] = "configmaps"
+		if _, err = configurations.Update(t.Context(), made, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := create("refused"); !isForbidden(err) {
+			t.Fatalf("with the webhook again: %v", err)
+		}
+		if err := configurations.Delete(t.Context(), "w", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := create(fmt.Sprint("gone", i)); err != nil {
+			t.Fatalf("without it: %v", err)
+		}
+	}
+	if asked.Load() != 40 {
+		t.Errorf("it was asked %d times", asked.Load())
+	}
+}
+
+// isForbidden reports whether an answer was 403, whatever its reason.
+func isForbidden(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && status.Status().Code == http.StatusForbidden
 }

@@ -10,8 +10,11 @@ import (
 	"k8s.io/apiserver/pkg/admission/initializer"
 	"k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle"
 	"k8s.io/apiserver/pkg/admission/plugin/resourcequota"
+	mutatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
+	validatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/validating"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	"k8s.io/apiserver/pkg/util/webhook"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -39,6 +42,9 @@ type Environment struct {
 	// OwnStatus returns a quota's status as written by the server itself: with
 	// the owners of its fields.
 	OwnStatus OwnStatus
+	// Services finds the addresses of Services, and Dial connects to webhooks.
+	Services webhook.ServiceResolver
+	Dial     Dial
 	// Stopped is closed when no write is admitted any more.
 	Stopped <-chan struct{}
 	// First are plugins that come before all others.
@@ -81,8 +87,14 @@ type builder struct {
 // build makes a plugin; nil if it never looks at anything.
 func (b builder) build(p plugin) (*member, error) {
 	switch {
-	case len(p.resources) == 0 || p.dynamic:
+	case len(p.resources) == 0 || p.later:
 		return nil, nil
+	case p.name == mutatingwebhook.PluginName:
+		w, err := b.newWebhooks(p, "mutatingwebhookconfigurations")
+		return &member{Interface: mutatingWebhooks{w}, plugin: p, concerns: w.concerns}, err
+	case p.name == validatingwebhook.PluginName:
+		w, err := b.newWebhooks(p, "validatingwebhookconfigurations")
+		return &member{Interface: validatingWebhooks{w}, plugin: p, concerns: w.concerns}, err
 	case p.name == lifecycle.PluginName:
 		l := newNamespaceLifecycle(b.State, b.Catalogue)
 		return &member{Interface: l, plugin: p, concerns: l.concerns}, nil
@@ -130,7 +142,7 @@ func (e *Environment) initializers() admission.PluginInitializers {
 	none := version.MustParse("0.0")
 	generic := initializer.New(e.Client, e.Dynamic, e.Informers, e.Authorizer, utilfeature.DefaultFeatureGate,
 		compatibility.NewEffectiveVersion(current, false, none, none), e.Stopped, &mapper{catalogue: e.Catalogue})
-	return admission.PluginInitializers{generic, excluding{}}
+	return admission.PluginInitializers{generic, e.asking(), excluding{}, manifests{}}
 }
 
 // excluding tells plugins which resources they must leave alone.

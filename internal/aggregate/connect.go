@@ -100,7 +100,7 @@ func (c *Connector) transport(p peer) (*http.Transport, error) {
 		TLSHandshakeTimeout: 10 * time.Second,
 		TLSClientConfig:     config,
 		MaxIdleConnsPerHost: 25,
-		DialContext:         c.dial,
+		DialContext:         c.Dial,
 	})
 	c.transports[p] = t
 	return t, nil
@@ -138,7 +138,8 @@ func (c *Connector) Close() {
 
 var errClosed = errors.New("the server has stopped")
 
-func (c *Connector) dial(ctx context.Context, network, address string) (net.Conn, error) {
+// Dial connects to an address. The connection ends with the connector.
+func (c *Connector) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
 	raw, err := dialer.DialContext(ctx, network, address)
 	if err != nil {

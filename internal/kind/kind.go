@@ -34,8 +34,8 @@ type Resource struct {
 
 	// Versions are those served, most preferred first.
 	Versions []*Version
-	// Cohabiting are the versions of other resources, in other groups, that show
-	// the same objects.
+	// Cohabiting are the versions of other resources that show the same objects:
+	// in other groups or, of a custom resource, its other versions.
 	Cohabiting   []*Version
 	Subresources []*Subresource
 	// Gone, if not nil, is closed when the resource is no longer served, or is

@@ -161,11 +161,7 @@ func (t Target) keyNamespace() string {
 // attributes describes a write to admission.
 func (t Target) attributes(ctx context.Context, obj, old runtime.Object, op admission.Operation, options runtime.Object, dryRun bool) admission.Attributes {
 	u, _ := request.UserFrom(ctx)
-	kind := t.Version.GVK()
-	if s := t.Subresource; s != nil && s.Kind.Kind != "" && s.Update == nil {
-		kind = s.GVK(t.Version)
-	}
-	return admission.NewAttributesRecord(obj, old, kind, t.Namespace, t.Name, t.Version.GVR(), t.subresource(), op, options, dryRun, u)
+	return admission.NewAttributesRecord(obj, old, admittedKind(t.Version, t.Subresource), t.Namespace, t.Name, t.Version.GVR(), t.subresource(), op, options, dryRun, u)
 }
 
 // admit runs mutating admission on a write.
@@ -180,31 +176,6 @@ func (v *Verbs) admit(ctx context.Context, t Target, a admission.Attributes) err
 	}
 	restoreOwners(ctx, a.GetObject(), kept)
 	return nil
-}
-
-// interfaces are what admission may need to convert and default objects.
-func (t Target) interfaces() admission.ObjectInterfaces {
-	if r := t.resource(); r.Custom() {
-		return customInterfaces{r.Creater, r.Scheme, r.Defaulter, r.Convertor}
-	}
-	return admission.NewObjectInterfacesFromScheme(t.resource().Scheme)
-}
-
-// customInterfaces are those of a custom resource, whose scheme has but names.
-type customInterfaces struct {
-	creater   runtime.ObjectCreater
-	typer     runtime.ObjectTyper
-	defaulter runtime.ObjectDefaulter
-	convertor runtime.ObjectConvertor
-}
-
-func (c customInterfaces) GetObjectCreater() runtime.ObjectCreater     { return c.creater }
-func (c customInterfaces) GetObjectTyper() runtime.ObjectTyper         { return c.typer }
-func (c customInterfaces) GetObjectDefaulter() runtime.ObjectDefaulter { return c.defaulter }
-func (c customInterfaces) GetObjectConvertor() runtime.ObjectConvertor { return c.convertor }
-
-func (c customInterfaces) GetEquivalentResourceMapper() runtime.EquivalentResourceMapper {
-	return runtime.NewEquivalentResourceRegistry()
 }
 
 // selective is an admission that can tell early that it does not look at a

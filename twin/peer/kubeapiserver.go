@@ -17,9 +17,7 @@ import (
 // kube-apiserver and that knarr does not have yet.
 var disabledPlugins = []string{
 	"MutatingAdmissionPolicy",
-	"MutatingAdmissionWebhook",
 	"ValidatingAdmissionPolicy",
-	"ValidatingAdmissionWebhook",
 }
 
 // StartKubeAPIServer starts an etcd, durable as in production, and a

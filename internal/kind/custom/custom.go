@@ -168,6 +168,13 @@ func (m *Maker) Outlined(crd *apiextensionsv1.CustomResourceDefinition, whole fu
 	slices.SortFunc(kinds, func(a, b Kind) int {
 		return version.CompareKubeAwareVersionStrings(b.Hub.Version, a.Hub.Version)
 	})
+	for _, k := range kinds {
+		for _, other := range kinds {
+			if other.Resource != k.Resource {
+				k.Cohabiting = append(k.Cohabiting, other.Versions...)
+			}
+		}
+	}
 	return kinds, nil
 }
 
