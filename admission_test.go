@@ -126,9 +126,18 @@ func TestQuotaInADryRun(t *testing.T) {
 func TestQuotaCountsCustomResources(t *testing.T) {
 	server := knarrtest.Start(t)
 	c := newCustom(t, server)
-	c.define(widgetDefinition)
 	client := newClient(t, server)
-	limit(t, client, "default", corev1.ResourceList{"count/widgets.example.com": resource.MustParse("1")})
+	q := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "q"}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{
+		"count/widgets.example.com": resource.MustParse("1"),
+	}}}
+	if _, err := client.CoreV1().ResourceQuotas("default").Create(t.Context(), q, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.define(widgetDefinition)
+	eventually(t, "what was defined after the quota is counted", func() bool {
+		got, err := client.CoreV1().ResourceQuotas("default").Get(t.Context(), "q", metav1.GetOptions{})
+		return err == nil && len(got.Status.Used) == 1
+	})
 	if _, err := c.widgets().Create(t.Context(), widget("a", `{}`), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -31,8 +31,12 @@ import (
 	"github.com/knarr-io/knarr/internal/verb"
 )
 
-// recountAfter is how long a count is trusted, as upstream's.
-const recountAfter = 5 * time.Minute
+const (
+	// trusted is how long a count is, as upstream's.
+	trusted = 5 * time.Minute
+	// definedAfter is how long it takes at most until a definition is served.
+	definedAfter = time.Second
+)
 
 const manager = "kube-controller-manager"
 
@@ -100,17 +104,15 @@ func New(verbs *verb.Verbs, o Options) (*Controller, error) {
 func (c *Controller) Run(ctx context.Context) {
 	defer c.following.Wait()
 	c.following.Go(func() {
-		see := func(e *state.Event) { c.seeQuota(ctx, e) }
-		c.state.Follow(ctx, c.quotas.Storage.Prefix, state.AsNew(see), see)
+		c.state.Follow(ctx, c.quotas.Storage.Prefix, state.AsNew(c.seeQuota), c.seeQuota)
 	})
 	c.schedule.Work(ctx, c.count, func(k key, err error) {
 		klog.ErrorS(err, "What is used of a quota could not be counted", "resourceQuota", klog.KRef(k.namespace, k.name))
 	})
 }
 
-// seeQuota has a quota counted that is new or has other limits, and follows what
-// it counts.
-func (c *Controller) seeQuota(ctx context.Context, e *state.Event) {
+// seeQuota has a quota counted that is new or has other limits.
+func (c *Controller) seeQuota(e *state.Event) {
 	if e.Deleted {
 		if c.state.Snapshot(c.quotas.Storage.Prefix).Len("") == 0 {
 			c.unfollow()
@@ -128,7 +130,6 @@ func (c *Controller) seeQuota(ctx context.Context, e *state.Event) {
 		}
 	}
 	c.schedule.Add(key{e.Object.Namespace, e.Object.Name})
-	c.follow(ctx, now)
 }
 
 // follow follows the resources that a quota counts.
@@ -140,16 +141,29 @@ func (c *Controller) follow(ctx context.Context, q *api.ResourceQuota) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for gr, counted := range c.counted() {
-		if c.followed[gr] != nil || len(counted.evaluator.MatchingResources(limited)) == 0 {
-			continue
+		if len(counted.evaluator.MatchingResources(limited)) > 0 {
+			c.followResource(ctx, gr, counted.resource, c.seeAll, func(e *state.Event) { c.see(counted, e) })
 		}
-		following, cancel := context.WithCancel(ctx)
-		c.followed[gr] = cancel
-		c.following.Go(func() {
-			defer cancel()
-			c.state.Follow(following, counted.resource.Storage.Prefix, c.seeAll, func(e *state.Event) { c.see(counted, e) })
-		})
 	}
+	// What a quota counts may be defined only later.
+	if r := c.Catalogue().Resource(definitions); r != nil {
+		c.followResource(ctx, definitions, r, func(state.Snapshot) {}, func(*state.Event) { c.recountAfter(definedAfter) })
+	}
+}
+
+var definitions = schema.GroupResource{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}
+
+// followResource follows a resource, if it is not followed yet. c.mu is held.
+func (c *Controller) followResource(ctx context.Context, gr schema.GroupResource, r *kind.Resource, begin func(state.Snapshot), see func(*state.Event)) {
+	if c.followed[gr] != nil {
+		return
+	}
+	following, cancel := context.WithCancel(ctx)
+	c.followed[gr] = cancel
+	c.following.Go(func() {
+		defer cancel()
+		c.state.Follow(following, r.Storage.Prefix, begin, see)
+	})
 }
 
 // unfollow follows nothing any more but quotas.
@@ -177,9 +191,17 @@ func (c *Controller) see(counted counted, e *state.Event) {
 }
 
 // recount has the quotas of a namespace counted, or all if it is empty.
-func (c *Controller) recount(namespace string) {
+func (c *Controller) recount(namespace string) { c.each(namespace, c.schedule.Add) }
+
+// recountAfter has all quotas counted after a while.
+func (c *Controller) recountAfter(while time.Duration) {
+	c.each("", func(k key) { c.schedule.AddAfter(k, while) })
+}
+
+// each calls do for the quotas of a namespace, or all if it is empty.
+func (c *Controller) each(namespace string, do func(key)) {
 	c.state.Snapshot(c.quotas.Storage.Prefix).Each(state.Range{Namespace: namespace}, func(o *object.Object) bool {
-		c.schedule.Add(key{o.Namespace, o.Name})
+		do(key{o.Namespace, o.Name})
 		return true
 	})
 }
@@ -199,6 +221,7 @@ func (c *Controller) count(ctx context.Context, k key) error {
 	if err != nil {
 		return err
 	}
+	c.follow(ctx, hub)
 	obj, err := c.quotas.Convertor.ConvertToVersion(hub, corev1.SchemeGroupVersion)
 	if err != nil {
 		return err
@@ -213,7 +236,7 @@ func (c *Controller) count(ctx context.Context, k key) error {
 		Hard: quota.Add(corev1.ResourceList{}, q.Spec.Hard),
 		Used: quota.Mask(used, quota.ResourceNames(q.Spec.Hard)),
 	}
-	c.schedule.AddAfter(k, recountAfter)
+	c.schedule.AddAfter(k, trusted)
 	before := q.Status
 	if before.Used != nil && before.Hard != nil && quota.Equals(before.Used, status.Used) && apiequality.Semantic.DeepEqual(before.Hard, q.Spec.Hard) {
 		return failed
