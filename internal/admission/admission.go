@@ -17,21 +17,16 @@ import (
 // that change it, then those that look at what has come of it. It is safe for
 // concurrent use.
 type Chain struct {
-	// audited is the plugins with what they note for the audit log.
-	audited audited
 	// named are those that look at a resource, for the resources that have some
 	// of their own; others has the rest of the resources.
 	named  map[schema.GroupResource]*stages
 	others *stages
 }
 
-// audited is what admission.WithAudit returns.
-type audited interface {
-	admission.MutationInterface
-	admission.ValidationInterface
-}
-
-var _ audited = &Chain{}
+var (
+	_ admission.MutationInterface   = &Chain{}
+	_ admission.ValidationInterface = &Chain{}
+)
 
 // member is a plugin of a chain.
 type member struct {
@@ -68,7 +63,6 @@ func newChain(members []*member) *Chain {
 		c.named[gr] = stagesOf(members, gr)
 	}
 	c.others = stagesOf(members, schema.GroupResource{})
-	c.audited = admission.WithAudit(running{c}).(audited)
 	return c
 }
 
@@ -120,19 +114,7 @@ func anyLooks(members []*member, a admission.Attributes) bool {
 // Admit runs the plugins that may change the write, until one refuses it, and
 // all of them again if one asks for that.
 func (c *Chain) Admit(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
-	return c.audited.Admit(ctx, a, o)
-}
-
-// Validate runs the plugins that may refuse the write, until one does.
-func (c *Chain) Validate(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
-	return c.audited.Validate(ctx, a, o)
-}
-
-// running is a chain as it is run.
-type running struct{ *Chain }
-
-func (r running) Admit(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
-	if err := r.admit(ctx, a, o); err != nil {
+	if err := c.admit(ctx, a, o); err != nil {
 		return err
 	}
 	again := a.GetReinvocationContext()
@@ -140,11 +122,11 @@ func (r running) Admit(ctx context.Context, a admission.Attributes, o admission.
 		return nil
 	}
 	again.SetIsReinvoke()
-	return r.admit(ctx, a, o)
+	return c.admit(ctx, a, o)
 }
 
-func (r running) admit(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
-	for _, m := range r.stages(a).mutating {
+func (c *Chain) admit(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
+	for _, m := range c.stages(a).mutating {
 		if m.looks(a) {
 			if err := m.Interface.(admission.MutationInterface).Admit(ctx, a, o); err != nil {
 				return err
@@ -154,8 +136,9 @@ func (r running) admit(ctx context.Context, a admission.Attributes, o admission.
 	return nil
 }
 
-func (r running) Validate(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
-	for _, m := range r.stages(a).validating {
+// Validate runs the plugins that may refuse the write, until one does.
+func (c *Chain) Validate(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
+	for _, m := range c.stages(a).validating {
 		if m.looks(a) {
 			if err := m.Interface.(admission.ValidationInterface).Validate(ctx, a, o); err != nil {
 				return err
