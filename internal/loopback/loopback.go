@@ -67,10 +67,20 @@ func (t *Transport) start(serve func(http.Handler)) error {
 
 type ownClient struct{}
 
+// apart is a context that ends with another and knows nothing else of it: who asks
+// may be in the middle of answering another request, whose user, warnings and audit
+// record are not those of this one.
+type apart struct{ context.Context }
+
+func (apart) Value(any) any { return nil }
+
+// AfterFunc spares who waits for its end a goroutine.
+func (a apart) AfterFunc(f func()) (stop func() bool) { return context.AfterFunc(a.Context, f) }
+
 // RoundTrip asks the server. The answer's body is what the handler writes, as it
 // writes; closing it ends the request.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), ownClient{}, true))
+	ctx, cancel := context.WithCancel(context.WithValue(apart{r.Context()}, ownClient{}, true))
 	asked := r.Clone(ctx)
 	asked.RequestURI = r.URL.RequestURI()
 	asked.RemoteAddr = "127.0.0.1:0"

@@ -129,3 +129,31 @@ func TestPanic(t *testing.T) {
 		t.Error("it answers after Close")
 	}
 }
+
+// What a request asks in passing has its own context, but ends with it.
+func TestRequestsAreApart(t *testing.T) {
+	transport := &Transport{}
+	defer transport.Close()
+	type key struct{}
+	asked := make(chan any, 1)
+	transport.Serve(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- r.Context().Value(key{})
+		<-r.Context().Done()
+	}))
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "of another"))
+	ended := make(chan error, 1)
+	go func() {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://loopback/", nil)
+		if err == nil {
+			_, err = transport.RoundTrip(r) //nolint:bodyclose // there is none
+		}
+		ended <- err
+	}()
+	if got := <-asked; got != nil {
+		t.Errorf("it knows %v", got)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
+	}
+}
