@@ -33,9 +33,9 @@ func main() {
 }
 
 // focus are the specs that are told without -focus: those of the API's own machinery that
-// need neither a kubelet nor admission plugins that knarr does not have yet.
-const focus = `\[sig-api-machinery\] (AggregatedDiscovery|API Streaming|CustomResource|CRDValidation|Discovery|FieldValidation|Garbage collector|Generated clientset|` +
-	`Namespaces|OpenAPIV3|Server request timeout|Servers with support|ServerSideApply|Watchers|client-go should negotiate|health handlers|server version)`
+// need no kubelet, and those of limits.
+const focus = `\[sig-scheduling\] LimitRange|\[sig-api-machinery\] (AggregatedDiscovery|API Streaming|CustomResource|CRDValidation|Discovery|FieldValidation|Garbage collector|Generated clientset|` +
+	`Namespaces|OpenAPIV3|ResourceQuota|Server request timeout|Servers with support|ServerSideApply|Watchers|client-go should negotiate|health handlers|server version)`
 
 type flags struct {
 	root, knarr string
