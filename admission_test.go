@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/knarr-io/knarr"
@@ -120,6 +121,24 @@ func TestQuotaInADryRun(t *testing.T) {
 	if !apierrors.IsForbidden(err) {
 		t.Errorf("the dry run of one too many: %v", err)
 	}
+}
+
+// What somebody else has said of a quota's limits is put right.
+func TestQuotaStatusIsKept(t *testing.T) {
+	server := knarrtest.Start(t)
+	client := newClient(t, server)
+	limit(t, client, "default", corev1.ResourceList{"secrets": resource.MustParse("1")})
+	quotas := client.CoreV1().ResourceQuotas("default")
+	if _, err := quotas.Patch(t.Context(), "q", types.MergePatchType, []byte(`{"status":{"hard":{"secrets":"7"}}}`), metav1.PatchOptions{}, "status"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the status has the limits of the quota", func() bool {
+		q, err := quotas.Get(t.Context(), "q", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q.Status.Hard.Name("secrets", resource.DecimalSI).Value() == 1
+	})
 }
 
 // Objects of custom resources are counted as others are.

@@ -111,7 +111,8 @@ func (c *Controller) Run(ctx context.Context) {
 	})
 }
 
-// seeQuota has a quota counted that is new or has other limits.
+// seeQuota has a quota counted that is new, or has other limits than before or
+// than its status says.
 func (c *Controller) seeQuota(e *state.Event) {
 	if e.Deleted {
 		if c.state.Snapshot(c.quotas.Storage.Prefix).Len("") == 0 {
@@ -125,7 +126,7 @@ func (c *Controller) seeQuota(e *state.Event) {
 	}
 	if e.Prev != nil {
 		before, err := controller.Read[*api.ResourceQuota](c.quotas, e.Prev)
-		if err == nil && apiequality.Semantic.DeepEqual(before.Spec, now.Spec) {
+		if err == nil && apiequality.Semantic.DeepEqual(before.Spec, now.Spec) && apiequality.Semantic.DeepEqual(now.Spec.Hard, now.Status.Hard) {
 			return
 		}
 	}
