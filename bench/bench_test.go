@@ -87,7 +87,7 @@ func TestVerify(t *testing.T) {
 func TestReportJudgesTargets(t *testing.T) {
 	peer := &report{ready: []time.Duration{3 * time.Second}, idle: 300e6, loaded: 1200e6, getPod: cost{cpu: 660 * time.Microsecond}}
 	knarr := &report{ready: []time.Duration{90 * time.Millisecond}, idle: 100e6, loaded: 100e6, getPod: cost{cpu: 90 * time.Microsecond}}
-	text := render(peer, knarr, full, "go run .")
+	text := render(peer, knarr, flags{sizes: full}, "go run .")
 	for _, want := range []string{
 		"| ready (median of 5) | 3 s | 90 ms | 33.3 | 15 | pass |",
 		"| memory, idle | 300 MB | 100 MB | 3.0 | 4 | **FAIL** |",
@@ -98,7 +98,7 @@ func TestReportJudgesTargets(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	if text := render(peer, nil, full, "go run ."); !strings.Contains(text, "not measured") || strings.Contains(text, "FAIL") {
+	if text := render(peer, nil, flags{sizes: full}, "go run ."); !strings.Contains(text, "not measured") || strings.Contains(text, "FAIL") {
 		t.Errorf("one server alone:\n%s", text)
 	}
 }

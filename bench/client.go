@@ -12,11 +12,12 @@ import (
 	"github.com/knarr-io/knarr/twin/peer"
 )
 
-// A client is one HTTP/2 connection with the administrator's certificate. It counts
+// A client is one HTTP/2 connection with the administrator's certificate or, of a
+// guarded server, a token. It counts
 // the bytes of answers and decodes none, so that the servers' work shows and not its own.
 type client struct {
-	host      string
-	transport *http.Transport
+	host, token string
+	transport   *http.Transport
 }
 
 func newClient(server *peer.Server) (*client, error) {
@@ -25,7 +26,7 @@ func newClient(server *peer.Server) (*client, error) {
 		return nil, err
 	}
 	return &client{
-		host: server.Config.Host,
+		host: server.Config.Host, token: server.Config.BearerToken,
 		// What is compressed is for the request to say.
 		transport: &http.Transport{TLSClientConfig: tls, ForceAttemptHTTP2: true, DisableCompression: true},
 	}, nil
@@ -40,6 +41,9 @@ func (c *client) send(ctx context.Context, method, uri, contentType string, head
 		return nil, err
 	}
 	request.Header.Set("User-Agent", "bench/1.0")
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}

@@ -53,6 +53,7 @@ type flags struct {
 	knarr   string
 	results string
 	quick   bool
+	guarded bool
 	sizes   sizes
 	// definitions, if not zero, has many definitions measured instead, and
 	// definitionsUnused is how long nothing is done with them at the end.
@@ -68,6 +69,7 @@ func parse(arguments []string) (flags, error) {
 	set.StringVar(&f.knarr, "knarr", "", "the knarr to measure; built from the repository if empty")
 	set.StringVar(&f.results, "results", "", "also write the report into this file")
 	set.BoolVar(&f.quick, "quick", false, "do a tenth of the work; the figures are for development only")
+	set.BoolVar(&f.guarded, "guarded", false, "ask with a token whose owner has his rights by RBAC, and have every request recorded at Metadata")
 	set.IntVar(&f.definitions, "definitions", 0, "measure what so many CustomResourceDefinitions cost (see DEFINITIONS.md), and nothing else; -only says which server if not knarr")
 	set.DurationVar(&f.definitionsUnused, "unused", 0, "with -definitions, read memory once more after so long without a request")
 	n := full
@@ -113,7 +115,7 @@ func run(ctx context.Context, arguments []string) error {
 			return errors.Join(fmt.Errorf("%s: %w", candidate.name, err), ctx.Err())
 		}
 	}
-	text := render(reports[0], reports[1], f.sizes, "go run . "+strings.Join(arguments, " "))
+	text := render(reports[0], reports[1], f, "go run . "+strings.Join(arguments, " "))
 	fmt.Print(text)
 	if f.results != "" {
 		return os.WriteFile(f.results, []byte(text), 0o644)
@@ -169,7 +171,13 @@ func measureStart(ctx context.Context, f flags, b peer.Binaries, start peer.Star
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	server, err := start(ctx, b, peer.Options{Dir: dir})
+	options := peer.Options{Dir: dir}
+	if f.guarded {
+		if options, err = guardedOptions(dir); err != nil {
+			return err
+		}
+	}
+	server, err := start(ctx, b, options)
 	if err != nil {
 		return err
 	}
@@ -178,6 +186,11 @@ func measureStart(ctx context.Context, f flags, b peer.Binaries, start peer.Star
 	r.ready = append(r.ready, server.Ready)
 	if !last {
 		return nil
+	}
+	if f.guarded {
+		if err := admit(ctx, server); err != nil {
+			return err
+		}
 	}
 	w, err := newWork(ctx, name, server, f.sizes)
 	if err != nil {

@@ -64,7 +64,8 @@ func rows(n sizes) []row {
 }
 
 // render is the report as Markdown. Either server may be missing.
-func render(peer, knarr *report, n sizes, command string) string {
+func render(peer, knarr *report, f flags, command string) string {
+	n := f.sizes
 	var out strings.Builder
 	fmt.Fprintf(&out, "# What it costs\n\n`%s` in `bench/`, %s, on %s.\n\n", strings.TrimSpace(command), time.Now().UTC().Format(time.DateOnly), machine())
 	out.WriteString("| | kube-apiserver + etcd | knarr | times less | target | | kube-apiserver p50 / p99 | knarr p50 / p99 |\n")
@@ -89,7 +90,7 @@ func render(peer, knarr *report, n sizes, command string) string {
 			cell(knarr, func(k *report) string { return r.show(r.figure(k)) }),
 			times, target, verdict, cell(peer, r.detail), cell(knarr, r.detail))
 	}
-	out.WriteString("\n" + explanation(peer, knarr, n))
+	out.WriteString("\n" + explanation(peer, knarr, f))
 	return out.String()
 }
 
@@ -101,7 +102,11 @@ func cell(r *report, show func(*report) string) string {
 }
 
 // explanation says what the table's figures are.
-func explanation(peer, knarr *report, n sizes) string {
+func explanation(peer, knarr *report, f flags) string {
+	n, credential := f.sizes, "a client certificate"
+	if f.guarded {
+		credential = "a static token, whose owner RBAC lets do everything, and each recorded at Metadata"
+	}
 	size, lists, custom := 0, "", 0.0
 	for _, r := range []*report{peer, knarr} {
 		if r != nil {
@@ -118,7 +123,7 @@ admission. Both make every write durable before they acknowledge it.
 - Ready: from starting the first process, with an empty data directory, to the first 200 from /readyz.
 - Memory: resident set of all the server's processes; idle is 5 s after ready, with pods is %s after the last of them
   was created over the API. A pod is %d bytes of JSON as sent.
-- Writes and gets: %d in flight over one HTTP/2 connection with a client certificate; %d pods created, %d patched,
+- Writes and gets: %d in flight over one HTTP/2 connection with %s; %d pods created, %d patched,
   %d ConfigMaps created, %d gets. Lists: one at a time, %d times; a list is %s. Answers are counted, not decoded;
   one list of each kind is decoded beforehand to see that it is whole.
 - Watch: %d watches of one ConfigMap on connections of %d; an update follows when all have had the last, and its cost
@@ -126,7 +131,7 @@ admission. Both make every write durable before they acknowledge it.
   update to a watcher's having it.
 - Custom resources: as many as pods, patches and gets, of about 0.8 KB, with a schema that has defaults, sets, maps and a
   rule (CEL); a list is %.1f MB.
-`, n.settle, size, n.inFlight, n.pods, n.patches, n.configs, n.gets, n.lists, lists, n.watchers, watchersPerConnection, custom)
+`, n.settle, size, n.inFlight, credential, n.pods, n.patches, n.configs, n.gets, n.lists, lists, n.watchers, watchersPerConnection, custom)
 }
 
 func mega(bytes int64) float64 { return float64(bytes) / 1e6 }

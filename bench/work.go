@@ -57,9 +57,9 @@ func (w *work) do(r *report) error {
 		fmt.Appendf(nil, `{"metadata":{"name":%q}}`, namespace), http.StatusCreated); err != nil {
 		return err
 	}
-	// Nobody does the work of kube-controller-manager, and no pod is without one.
+	// Nobody does the work of kube-controller-manager, and pods need the one they name.
 	if err := w.client.write(w.ctx, http.MethodPost, "/api/v1/namespaces/"+namespace+"/serviceaccounts", applicationJSON,
-		[]byte(`{"metadata":{"name":"default"}}`), http.StatusCreated); err != nil {
+		[]byte(`{"metadata":{"name":"web"}}`), http.StatusCreated); err != nil {
 		return err
 	}
 	r.podSize = len(podManifest(0))
