@@ -60,8 +60,9 @@ func (f *Factory) Run(ctx context.Context) {
 	f.waiting = nil
 	f.mu.Unlock()
 	<-ctx.Done()
-	f.mu.Lock()   // no handler comes any more
-	f.mu.Unlock() //nolint:staticcheck // it only waits
+	f.mu.Lock()
+	f.ended = true
+	f.mu.Unlock()
 	f.handlers.Wait()
 }
 
