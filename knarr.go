@@ -167,6 +167,8 @@ type Options struct {
 	// the names they have there: "*" is all there are, "-name" all but that
 	// one, "name" only that. Nil means "*".
 	Controllers []string
+	// ClusterSigning says who signs certificates that are asked for.
+	ClusterSigning ClusterSigning
 
 	// ServiceClusterIPRange is the network of Services' addresses; default
 	// 10.0.0.0/24. Two, one of IPv4 and one of IPv6, are divided by a comma:

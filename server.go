@@ -152,6 +152,9 @@ func (o *Options) complete() error {
 	if err := o.admissionSettings().Check(); err != nil {
 		return err
 	}
+	if err := o.ClusterSigning.check(); err != nil {
+		return err
+	}
 	if o.BindAddress == nil {
 		o.BindAddress = net.IPv4(127, 0, 0, 1)
 	}
@@ -321,9 +324,11 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 	s.keepServices(background, verbs, catalogue, allocator, first)
 	s.keepAggregation(background, verbs, catalogue)
 	if enabled[controller.ResourceQuotas] {
-		err = s.keepQuotas(background, verbs, admitted, keeper.Catalogue)
+		if err := s.keepQuotas(background, verbs, admitted, keeper.Catalogue); err != nil {
+			return nil, err
+		}
 	}
-	return verbs, err
+	return verbs, s.keepCertificates(background, verbs, catalogue, enabled, certs)
 }
 
 // family is that of a network.

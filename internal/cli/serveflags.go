@@ -55,6 +55,7 @@ func newServeFlags() *serveFlags {
 			ServiceAccountIssuers:       []string{"https://kubernetes.default.svc.cluster.local"},
 			Controllers:                 []string{"*"},
 			Audit:                       knarr.DefaultAudit(),
+			ClusterSigning:              knarr.ClusterSigning{Duration: 365 * 24 * time.Hour},
 		},
 		store:             string(knarr.Disk),
 		runtimeConfig:     cliflag.ConfigurationMap{},
@@ -84,6 +85,7 @@ func (f *serveFlags) addTo(fs *pflag.FlagSet) {
 
 	f.admission.addTo(fs, &f.Options)
 	fs.StringSliceVar(&f.Controllers, "controllers", f.Controllers, "controllers of kube-controller-manager to run: * for all there are, name or -name for one")
+	addSigningFlags(fs, &f.ClusterSigning)
 
 	fs.StringVar(&f.ServiceClusterIPRange, "service-cluster-ip-range", f.ServiceClusterIPRange, "network of the addresses of Services, or two of different families, divided by a comma")
 	fs.Var(&f.ServiceNodePortRange, "service-node-port-range", "node ports of Services, as 30000-32767, 30000+2767 or one port")

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/knarr-io/knarr/internal/kind"
@@ -23,6 +25,13 @@ type Client struct {
 	// User is who writes, Manager whom the written fields belong to.
 	User    user.Info
 	Manager string
+}
+
+// ServiceAccount is who a controller is to others: kube-controller-manager's, where
+// each has credentials of its own.
+func ServiceAccount(name string) user.Info {
+	u := serviceaccount.UserInfo(metav1.NamespaceSystem, name, "")
+	return &user.DefaultInfo{Name: u.GetName(), Groups: append(u.GetGroups(), user.AllAuthenticated)}
 }
 
 // target returns what a write is about.
@@ -52,6 +61,24 @@ func (c Client) Delete(ctx context.Context, gvr schema.GroupVersionResource, nam
 		return err
 	}
 	_, err = c.Verbs.Delete(t.Context(ctx, "delete", c.User), t, &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	return err
+}
+
+// Update replaces an object, or what a subresource is of it, by obj, a hub object
+// as it was read, which it modifies. If others have written in between, it is a conflict.
+func (c Client) Update(ctx context.Context, gvr schema.GroupVersionResource, subresource string, obj runtime.Object) error {
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return err
+	}
+	t, err := c.target(gvr, m.GetNamespace(), m.GetName())
+	if err != nil {
+		return err
+	}
+	if subresource != "" {
+		t.Subresource = t.Version.Subresource(subresource)
+	}
+	_, err = c.Verbs.Update(t.Context(ctx, "update", c.User), t, obj, &metav1.UpdateOptions{FieldManager: c.Manager})
 	return err
 }
 

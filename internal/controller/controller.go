@@ -20,9 +20,16 @@ const (
 	ServiceCIDRs           = "service-cidr-controller"
 	ClusterRoleAggregation = "clusterrole-aggregation-controller"
 	ResourceQuotas         = "resourcequota-controller"
+
+	CertificateSigning    = "certificatesigningrequest-signing-controller"
+	CertificateApproving  = "certificatesigningrequest-approving-controller"
+	CertificateCleaner    = "certificatesigningrequest-cleaner-controller"
+	PodCertificateCleaner = "podcertificaterequest-cleaner-controller"
+	TrustBundlePublisher  = "kube-apiserver-serving-clustertrustbundle-publisher-controller"
 )
 
-// all returns the controllers there are, each with its former name.
+// all returns the controllers there are, each with its former name,
+// if it has one.
 func all() [][2]string {
 	return [][2]string{
 		{RootCAPublisher, "root-ca-cert-publisher"},
@@ -30,6 +37,11 @@ func all() [][2]string {
 		{ServiceAccounts, "serviceaccount"},
 		{ServiceCIDRs, "service-cidr-controller"},
 		{ClusterRoleAggregation, "clusterrole-aggregation"},
+		{CertificateSigning, "csrsigning"},
+		{CertificateApproving, "csrapproving"},
+		{CertificateCleaner, "csrcleaner"},
+		{PodCertificateCleaner},
+		{TrustBundlePublisher},
 	}
 }
 
@@ -71,7 +83,7 @@ func Enable(list []string) (Enabled, error) {
 func find(called string) (string, error) {
 	var known []string
 	for _, c := range all() {
-		if slices.Contains(c[:], called) {
+		if called != "" && slices.Contains(c[:], called) {
 			return c[0], nil
 		}
 		known = append(known, c[0])

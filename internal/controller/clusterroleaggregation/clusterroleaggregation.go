@@ -15,8 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apiserver/pkg/authentication/serviceaccount"
-	"k8s.io/apiserver/pkg/authentication/user"
 	rbacv1apply "k8s.io/client-go/applyconfigurations/rbac/v1"
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/pkg/apis/rbac"
@@ -34,12 +32,6 @@ const manager = "clusterrole-aggregation-controller"
 
 var gvr = rbacv1.SchemeGroupVersion.WithResource("clusterroles")
 
-// actingAs is who the controller is to others.
-func actingAs() user.Info {
-	u := serviceaccount.UserInfo(metav1.NamespaceSystem, "clusterrole-aggregation-controller", "")
-	return &user.DefaultInfo{Name: u.GetName(), Groups: append(u.GetGroups(), user.AllAuthenticated)}
-}
-
 // Controller keeps the cluster roles of one server.
 type Controller struct {
 	client   controller.Client
@@ -54,7 +46,7 @@ type Controller struct {
 // no cluster roles.
 func New(verbs *verb.Verbs, catalogue *kind.Catalogue, clock clock.Clock) *Controller {
 	c := &Controller{
-		client:     controller.Client{Verbs: owning(verbs), Catalogue: catalogue, User: actingAs(), Manager: manager},
+		client:     controller.Client{Verbs: owning(verbs), Catalogue: catalogue, User: controller.ServiceAccount("clusterrole-aggregation-controller"), Manager: manager},
 		state:      verbs.State,
 		roles:      catalogue.Resource(rbac.Resource(gvr.Resource)),
 		schedule:   controller.NewSchedule[string](clock),

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	api "k8s.io/kubernetes/pkg/apis/core"
 
+	"github.com/knarr-io/knarr/internal/controller"
 	"github.com/knarr-io/knarr/internal/kind"
 )
 
@@ -15,7 +16,7 @@ func defaultAccount(catalogue *kind.Catalogue) *content {
 	return &content{
 		version: catalogue.Lookup(corev1.SchemeGroupVersion.WithResource("serviceaccounts")),
 		name:    "default",
-		as:      controllerUser("service-account-controller"),
+		as:      controller.ServiceAccount("service-account-controller"),
 		new:     func() runtime.Object { return &api.ServiceAccount{} },
 		mend:    func(runtime.Object) bool { return false }, // whatever it has is its users'
 	}
@@ -33,7 +34,7 @@ func rootCA(catalogue *kind.Catalogue, pem []byte) *content {
 	return &content{
 		version: catalogue.Lookup(corev1.SchemeGroupVersion.WithResource("configmaps")),
 		name:    "kube-root-ca.crt",
-		as:      controllerUser("root-ca-cert-publisher"),
+		as:      controller.ServiceAccount("root-ca-cert-publisher"),
 		new: func() runtime.Object {
 			c := &api.ConfigMap{Data: maps.Clone(data)}
 			c.Annotations = map[string]string{descriptionKey: description}

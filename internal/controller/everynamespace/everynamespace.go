@@ -25,7 +25,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/klog/v2"
@@ -89,13 +88,6 @@ func New(st *state.State, catalogue *kind.Catalogue, o Options) *Keeper {
 	add(controller.ServiceAccounts, defaultAccount(catalogue))
 	add(controller.RootCAPublisher, rootCA(catalogue, o.RootCA))
 	return k
-}
-
-// controllerUser is the user that one of kube-controller-manager's controllers
-// is.
-func controllerUser(name string) user.Info {
-	u := serviceaccount.UserInfo(metav1.NamespaceSystem, name, "")
-	return &user.DefaultInfo{Name: u.GetName(), Groups: append(u.GetGroups(), user.AllAuthenticated)}
 }
 
 // target is the object of c in a namespace.

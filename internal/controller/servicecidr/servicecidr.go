@@ -19,8 +19,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apiserver/pkg/authentication/serviceaccount"
-	"k8s.io/apiserver/pkg/authentication/user"
 	metav1apply "k8s.io/client-go/applyconfigurations/meta/v1"
 	networkingv1apply "k8s.io/client-go/applyconfigurations/networking/v1"
 	"k8s.io/klog/v2"
@@ -48,12 +46,6 @@ const (
 
 var gvr = networkingv1.SchemeGroupVersion.WithResource("servicecidrs")
 
-// actingAs is who the controller is to others.
-func actingAs() user.Info {
-	u := serviceaccount.UserInfo(metav1.NamespaceSystem, "service-cidrs-controller", "")
-	return &user.DefaultInfo{Name: u.GetName(), Groups: append(u.GetGroups(), user.AllAuthenticated)}
-}
-
 // Controller keeps the ServiceCIDRs of one server.
 type Controller struct {
 	client            controller.Client
@@ -67,7 +59,7 @@ type Controller struct {
 // no ServiceCIDRs.
 func New(verbs *verb.Verbs, catalogue *kind.Catalogue, clock clock.Clock) *Controller {
 	c := &Controller{
-		client:    controller.Client{Verbs: verbs, Catalogue: catalogue, User: actingAs(), Manager: "kube-controller-manager"},
+		client:    controller.Client{Verbs: verbs, Catalogue: catalogue, User: controller.ServiceAccount("service-cidrs-controller"), Manager: "kube-controller-manager"},
 		state:     verbs.State,
 		ranges:    catalogue.Resource(networking.Resource("servicecidrs")),
 		addresses: catalogue.Resource(networking.Resource("ipaddresses")),
