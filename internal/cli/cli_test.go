@@ -27,9 +27,11 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await":     await,
-			"setenv":    setenv,
-			"terminate": terminate,
+			"await":      await,
+			"decode":     decode,
+			"newrequest": newRequest,
+			"setenv":     setenv,
+			"terminate":  terminate,
 		},
 	})
 }
@@ -127,6 +129,7 @@ func TestServeFlags(t *testing.T) {
 		ServiceAccountLookup: &yes, AuthenticationTokenWebhook: knarr.WebhookTokenOptions{Version: "v1beta1", CacheTTL: 2 * time.Minute},
 		AggregatorRejectForwardingRedirect: &yes,
 		Audit:                              knarr.DefaultAudit(),
+		ClusterSigning:                     knarr.ClusterSigning{Duration: 365 * 24 * time.Hour},
 	}
 	got, err := parse()
 	if err != nil {
@@ -173,6 +176,7 @@ func TestServeFlags(t *testing.T) {
 		ProxyClientCertFile: "pc", ProxyClientKeyFile: "pk", RequestHeaderClientCAFile: "rc", RequestHeaderAllowedNames: []string{"n1", "n2"},
 		RequestHeaderUsernameHeaders: []string{"h1"}, RequestHeaderUIDHeaders: []string{"h2"}, RequestHeaderGroupHeaders: []string{"h3", "h4"}, RequestHeaderExtraHeadersPrefix: []string{"h5-"},
 		Audit:                   knarr.DefaultAudit(),
+		ClusterSigning:          knarr.ClusterSigning{Duration: 365 * 24 * time.Hour},
 		EnableAggregatorRouting: true, AggregatorRejectForwardingRedirect: &no, ServiceAccountLookup: &no,
 		AnonymousAuth: &no, EnableBootstrapTokenAuth: true, AuthenticationConfigFile: "ac",
 		OIDC: knarr.OIDCOptions{
