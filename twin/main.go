@@ -53,7 +53,9 @@ type flags struct {
 	servers      []string // flags for both servers
 	// authorizers has the stories told of other authorizers than those by default.
 	authorizers bool
-	fuzz        fuzzFlags
+	// certificates has requests for certificates looked after, and only those told of.
+	certificates bool
+	fuzz         fuzzFlags
 }
 
 func parse(arguments []string) (flags, error) {
@@ -72,6 +74,7 @@ func parse(arguments []string) (flags, error) {
 	runtimeConfig := set.String("runtime-config", "", "start both servers with this --runtime-config (api/all=true, to have all kinds)")
 	set.BoolVar(&f.authorizers, "authorizers", false, "configure both servers with webhooks and a policy of ABAC, and tell only what those decide")
 	set.BoolVar(&f.admissionOff, "admission-off", false, "start both servers with the admission plugins that are off by default, and tell the stories of these alone")
+	set.BoolVar(&f.certificates, "certificates", false, "have requests for certificates looked after, by kube-controller-manager beside kube-apiserver, and tell only what comes of them")
 	gates := set.String("feature-gates", "", "start both servers with these --feature-gates")
 	encryption := set.String("encryption", "", "start both servers with this --encryption-provider-config")
 	set.StringVar(&f.logs, "logs", "", "keep the servers' logs in this directory")
@@ -103,7 +106,7 @@ func parse(arguments []string) (flags, error) {
 		}
 		f.servers = append(f.servers, "--enable-admission-plugins="+strings.Join(stories.OffByDefault, ","), "--admission-control-config-file="+config)
 	}
-	f.all = *run == "" && *ignore == "" && f.servers == nil
+	f.all = *run == "" && *ignore == "" && f.servers == nil && !f.certificates
 	if f.self {
 		f.knarr = "not needed"
 	}
@@ -144,7 +147,7 @@ func run(ctx context.Context, arguments []string) error {
 	}
 	aggregation := matching(f, stories.Aggregation(binaries.Knarr, "kubectl"))
 	audit := matching(f, stories.Audit())
-	if f.authorizers || f.admissionOff {
+	if f.authorizers || f.admissionOff || f.certificates {
 		aggregation, audit = nil, nil
 	}
 	first, second, stop, err := startBoth(ctx, f, binaries, len(aggregation) > 0, len(audit) > 0)
@@ -163,6 +166,8 @@ func run(ctx context.Context, arguments []string) error {
 	var told []story.Story
 	if authorizers != nil {
 		told = matching(f, authorizers.Stories())
+	} else if f.certificates {
+		told = matching(f, stories.Certificates())
 	} else if told, err = collect(ctx, f, binaries, first); err != nil {
 		return err
 	}

@@ -42,6 +42,13 @@ func startBoth(ctx context.Context, f flags, binaries peer.Binaries, aggregated,
 	if f.self {
 		starters[1] = peer.StartKubeAPIServer
 	}
+	var signing *signing
+	if f.certificates {
+		if signing, err = newSigning(ctx, f.root, dir); err != nil {
+			stop()
+			return first, second, nil, err
+		}
+	}
 	for i, starter := range starters {
 		own := filepath.Join(dir, fmt.Sprint(i+1))
 		if err = os.Mkdir(own, 0o700); err != nil {
@@ -53,11 +60,15 @@ func startBoth(ctx context.Context, f flags, binaries peer.Binaries, aggregated,
 				break
 			}
 		}
+		arguments = append(slices.Clone(arguments), signing.flags(i == 1 && !f.self)...)
 		var server *peer.Server
 		if server, err = starter(ctx, binaries, peer.Options{Dir: own, Tokens: stories.Tokens, Flags: arguments}); err != nil {
 			break
 		}
 		servers = append(servers, server)
+		if err = signing.beside(server, own); err != nil {
+			break
+		}
 	}
 	if err == nil && aggregated {
 		beside, err = startAggregated(ctx, binaries, servers, dir)
@@ -142,4 +153,41 @@ func keepLogs(dir, to string) {
 			fmt.Fprintln(os.Stderr, "twin: the log is lost:", err)
 		}
 	}
+}
+
+// signing is what signs certificates: an authority, and who signs by it beside a
+// kube-apiserver. It may be nil, for nobody.
+type signing struct {
+	manager string
+	how     []string
+}
+
+func newSigning(ctx context.Context, root, dir string) (*signing, error) {
+	manager, err := peer.BuildControllerManager(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	authority, err := peer.NewAuthority("signing-ca")
+	if err != nil {
+		return nil, err
+	}
+	cert, key, err := authority.Write(dir)
+	how := []string{"--cluster-signing-cert-file=" + cert, "--cluster-signing-key-file=" + key, "--cluster-signing-duration=" + stories.SigningDuration}
+	return &signing{manager, how}, err
+}
+
+// flags are what a server signs by itself by, if it does.
+func (s *signing) flags(itself bool) []string {
+	if s == nil || !itself {
+		return nil
+	}
+	return append([]string{"--controllers=" + peer.CertificateControllers}, s.how...)
+}
+
+// beside starts who signs beside a server that does not itself.
+func (s *signing) beside(server *peer.Server, dir string) error {
+	if s == nil || server.Name == "knarr" {
+		return nil
+	}
+	return server.StartSigners(s.manager, dir, s.how...)
 }

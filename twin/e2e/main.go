@@ -126,12 +126,21 @@ func against(ctx context.Context, f flags, b peer.Binaries, suite peer.Suite, st
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return result{}, err
 	}
-	server, err := start(ctx, b, peer.Options{Dir: dir})
+	// Some specs ask for a certificate and use it.
+	signer, err := peer.NewAuthority("signing-ca")
+	if err != nil {
+		return result{}, err
+	}
+	cert, key, err := signer.Write(dir)
+	if err != nil {
+		return result{}, err
+	}
+	server, err := start(ctx, b, peer.Options{Dir: dir, ClientCA: signer.CertPEM})
 	if err != nil {
 		return result{}, err
 	}
 	defer server.Stop()
-	if err := server.StartControllerManager(ctx, suite.ControllerManager, dir); err != nil {
+	if err := server.StartControllerManager(ctx, suite.ControllerManager, dir, "--cluster-signing-cert-file="+cert, "--cluster-signing-key-file="+key); err != nil {
 		return result{}, err
 	}
 	if err := addNode(ctx, server.Config); err != nil {

@@ -47,6 +47,15 @@ func NewAuthority(name string) (*Authority, error) {
 	return &Authority{CertPEM: certificatePEM(der), cert: cert, key: key, issued: 1}, nil
 }
 
+// Write writes the certificate and the key into files below dir.
+func (a *Authority) Write(dir string) (certFile, keyFile string, err error) {
+	key, err := keyPEM(a.key)
+	if err != nil {
+		return "", "", err
+	}
+	return writePair(dir, a.cert.Subject.CommonName, a.CertPEM, key)
+}
+
 // client issues a client's certificate and key, PEM.
 func (a *Authority) client(subject pkix.Name) (certPEM, key []byte, err error) {
 	return a.issue(&x509.Certificate{Subject: subject, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})

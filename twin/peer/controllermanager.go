@@ -17,35 +17,51 @@ var idleControllers = []string{"node-lifecycle-controller", "taint-eviction-cont
 
 // StartControllerManager starts kube-controller-manager, whose binary is given, beside the
 // server, which Stop ends with it. It keeps what it needs in a directory of its own
-// below dir, and is at work when StartControllerManager returns.
-func (s *Server) StartControllerManager(ctx context.Context, binary, dir string) error {
+// below dir, and is at work when StartControllerManager returns. Flags are given to it
+// as they are.
+func (s *Server) StartControllerManager(ctx context.Context, binary, dir string, flags ...string) error {
+	flags = append([]string{"--controllers=*,-" + strings.Join(idleControllers, ",-")}, flags...)
+	manager, err := s.startManager(binary, dir, flags)
+	if err != nil {
+		return err
+	}
+	return s.awaitObject(ctx, manager, "/api/v1/namespaces/default/serviceaccounts/default")
+}
+
+// CertificateControllers are those of kube-controller-manager that look after requests
+// for certificates.
+const CertificateControllers = "certificatesigningrequest-signing-controller,certificatesigningrequest-approving-controller"
+
+// StartSigners starts kube-controller-manager for requests for certificates alone. It is at
+// work a while after StartSigners returns.
+func (s *Server) StartSigners(binary, dir string, flags ...string) error {
+	_, err := s.startManager(binary, dir, append([]string{"--controllers=" + CertificateControllers}, flags...))
+	return err
+}
+
+func (s *Server) startManager(binary, dir string, flags []string) (*process, error) {
 	dir = filepath.Join(dir, "controller-manager")
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
+		return nil, err
 	}
 	kubeconfig, authority := filepath.Join(dir, "kubeconfig"), filepath.Join(dir, "ca.crt")
 	config := rest.CopyConfig(s.Config)
 	if err := rest.LoadTLSFiles(config); err != nil {
-		return err
+		return nil, err
 	}
 	if err := WriteKubeconfig(config, kubeconfig); err != nil {
-		return err
+		return nil, err
 	}
 	if err := os.WriteFile(authority, config.CAData, 0o600); err != nil {
-		return err
+		return nil, err
 	}
 	manager, err := start("kube-controller-manager", filepath.Join(dir, "kube-controller-manager.log"), nil, binary,
-		"--kubeconfig="+kubeconfig,
-		"--root-ca-file="+authority,
-		"--leader-elect=false",
-		"--secure-port=0",
-		"--controllers=*,-"+strings.Join(idleControllers, ",-"),
-	)
+		append([]string{"--kubeconfig=" + kubeconfig, "--root-ca-file=" + authority, "--leader-elect=false", "--secure-port=0"}, flags...)...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.processes = append(s.processes, manager)
-	return s.awaitObject(ctx, manager, "/api/v1/namespaces/default/serviceaccounts/default")
+	return manager, nil
 }
 
 // awaitObject waits until an object is there that a process makes.
