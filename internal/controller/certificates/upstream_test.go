@@ -20,14 +20,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	upstreaminformers "k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/kubernetes/cmd/kube-controller-manager/names"
 	"k8s.io/kubernetes/pkg/controller/certificates/approver"
+	"k8s.io/kubernetes/pkg/controller/certificates/clustertrustbundlepublisher"
 	"k8s.io/kubernetes/pkg/controller/certificates/signer"
 	"k8s.io/utils/clock"
 
@@ -207,6 +210,43 @@ func TestApprovedAsUpstreams(t *testing.T) {
 		c := approver.NewCSRApprovingController(u.ctx, u.client, u.informers.Certificates().V1().CertificateSigningRequests())
 		u.running.Go(func() { c.Run(u.ctx, 1) })
 	})
+}
+
+// What is published is what upstream's controller publishes.
+func TestPublishedAsUpstreams(t *testing.T) {
+	c := newCluster(t, clock.RealClock{}, newAuthority(t, time.Hour), controller.TrustBundlePublisher)
+	c.options.TrustBundle = c.ca.certPEM
+	c.run()
+	content, err := dynamiccertificates.NewStaticCAContent("test", c.ca.certPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := fake.NewClientset()
+	publisher, err := clustertrustbundlepublisher.NewGAClusterTrustBundlePublisher("kubernetes.io/kube-apiserver-serving", content, theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { publisher.Run(ctx) })
+	defer func() {
+		cancel()
+		running.Wait()
+	}()
+	var published *certificatesv1.ClusterTrustBundle
+	await(t, "upstream's is there", func() bool {
+		all, err := theirs.CertificatesV1().ClusterTrustBundles().List(ctx, metav1.ListOptions{})
+		if err != nil || len(all.Items) == 0 {
+			return false
+		}
+		published = &all.Items[0]
+		return true
+	})
+	ours := &certificatesv1.ClusterTrustBundle{}
+	await(t, "ours is called so, too", func() bool { return c.get(bundles, "", published.Name, ours) })
+	if diff := cmp.Diff(published.Spec, ours.Spec); diff != "" {
+		t.Errorf("upstream's -, ours +\n%s", diff)
+	}
 }
 
 // upstream is what upstream's controllers work on.
