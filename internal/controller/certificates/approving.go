@@ -42,7 +42,17 @@ func (a *approving) approve(ctx context.Context, csr *certificates.CertificateSi
 		return a.client.Update(ctx, requests, "approval", csr)
 	}
 	// As upstream does, it is tried again: roles may be about to be bound.
-	return fmt.Errorf("recognized csr %q as %v but subject access review was not approved", csr.Name, grounds)
+	return &notApproved{csr.Name, grounds}
+}
+
+// notApproved is what the user who asks may be to blame for, and no trouble of ours.
+type notApproved struct {
+	name    string
+	grounds []ground
+}
+
+func (e *notApproved) Error() string {
+	return fmt.Sprintf("recognized csr %q as %v but subject access review was not approved", e.name, e.grounds)
 }
 
 // ground is why a request may be approved.

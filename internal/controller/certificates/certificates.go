@@ -8,6 +8,7 @@ package certificates
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -129,7 +130,9 @@ func (c *Controller) Run(ctx context.Context) {
 		}
 		return err
 	}, func(key types.NamespacedName, err error) {
-		klog.ErrorS(err, "A controller of certificates does not get on", "controller", c.name, "object", key)
+		if usual := (*notApproved)(nil); !errors.As(err, &usual) {
+			klog.ErrorS(err, "A controller of certificates does not get on", "controller", c.name, "object", key)
+		}
 		c.schedule.AddAfter(key, slowRetry)
 	})
 }
