@@ -34,7 +34,7 @@ func main() {
 
 // focus are the specs that are told without -focus: those of the API's own machinery that
 // need no kubelet, and those of limits.
-const focus = `\[sig-scheduling\] LimitRange|\[sig-api-machinery\] (AggregatedDiscovery|API Streaming|CustomResource|CRDValidation|Discovery|FieldValidation|Garbage collector|Generated clientset|` +
+const focus = `\[sig-auth\]|\[sig-scheduling\] LimitRange|\[sig-api-machinery\] (AggregatedDiscovery|API Streaming|CustomResource|CRDValidation|Discovery|FieldValidation|Garbage collector|Generated clientset|` +
 	`Namespaces|OpenAPIV3|ResourceQuota|Server request timeout|Servers with support|ServerSideApply|Watchers|client-go should negotiate|health handlers|server version)`
 
 type flags struct {
@@ -126,7 +126,7 @@ func against(ctx context.Context, f flags, b peer.Binaries, suite peer.Suite, st
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return result{}, err
 	}
-	// Some specs ask for a certificate and use it.
+	// Some specs ask for a certificate and use it, others act as a node that may not do all.
 	signer, err := peer.NewAuthority("signing-ca")
 	if err != nil {
 		return result{}, err
@@ -135,7 +135,7 @@ func against(ctx context.Context, f flags, b peer.Binaries, suite peer.Suite, st
 	if err != nil {
 		return result{}, err
 	}
-	server, err := start(ctx, b, peer.Options{Dir: dir, ClientCA: signer.CertPEM})
+	server, err := start(ctx, b, peer.Options{Dir: dir, ClientCA: signer.CertPEM, Flags: []string{"--enable-admission-plugins=NodeRestriction"}})
 	if err != nil {
 		return result{}, err
 	}
