@@ -54,6 +54,8 @@ type Controller struct {
 	version  *kind.Version
 	clock    clock.Clock
 	schedule *controller.Schedule[types.NamespacedName]
+	// unasked has it look once though there may be no object.
+	unasked bool
 	// sync looks at the object of a key; nil if it is gone.
 	sync func(ctx context.Context, o *object.Object) error
 }
@@ -117,8 +119,8 @@ func (c *Controller) Run(ctx context.Context) {
 	defer following.Wait()
 	following.Go(func() {
 		c.client.Verbs.State.Follow(ctx, storage.Prefix, func(all state.Snapshot) {
-			if c.name == controller.TrustBundlePublisher {
-				c.schedule.Add(types.NamespacedName{}) // there may be none yet
+			if c.unasked {
+				c.schedule.Add(types.NamespacedName{})
 			}
 			state.AsNew(see)(all)
 		}, see)

@@ -26,6 +26,7 @@ type publisher struct {
 }
 
 func newPublisher(c *Controller, content []byte) *publisher {
+	c.unasked = true
 	hash := sha256.Sum256(content)
 	return &publisher{c, fmt.Sprintf("%s:%x", strings.ReplaceAll(servingSigner, "/", ":"), hash[:12]), string(content)}
 }
