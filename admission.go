@@ -41,6 +41,7 @@ func (s *Server) newAdmission(background context.Context, keeper *definitions.Ke
 		OwnStatus: func(v *kind.Version, live, obj runtime.Object) runtime.Object {
 			return keeper.Ownership(v, v.Subresource("status")).Update(live, obj, "kube-apiserver")
 		},
+		Types:    keeper.Types,
 		Services: s.aggregation.resolver,
 		Dial:     s.aggregation.connector.Dial,
 		Stopped:  background.Done(),

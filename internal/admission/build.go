@@ -5,10 +5,13 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
 	"k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle"
+	mutatingpolicy "k8s.io/apiserver/pkg/admission/plugin/policy/mutating"
+	validatingpolicy "k8s.io/apiserver/pkg/admission/plugin/policy/validating"
 	"k8s.io/apiserver/pkg/admission/plugin/resourcequota"
 	mutatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
 	validatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/validating"
@@ -42,6 +45,9 @@ type Environment struct {
 	// OwnStatus returns a quota's status as written by the server itself: with
 	// the owners of its fields.
 	OwnStatus OwnStatus
+	// Types returns the schemas of a kind, by which policies merge; nil if its
+	// version is not served.
+	Types func(schema.GroupVersionKind) managedfields.TypeConverter
 	// Services finds the addresses of Services, and Dial connects to webhooks.
 	Services webhook.ServiceResolver
 	Dial     Dial
@@ -87,8 +93,14 @@ type builder struct {
 // build makes a plugin; nil if it never looks at anything.
 func (b builder) build(p plugin) (*member, error) {
 	switch {
-	case len(p.resources) == 0 || p.later:
+	case len(p.resources) == 0:
 		return nil, nil
+	case p.name == mutatingpolicy.PluginName:
+		w, err := b.newMutatingPolicies(p)
+		return &member{Interface: w, plugin: p, concerns: w.concerns}, err
+	case p.name == validatingpolicy.PluginName:
+		w, err := b.newValidatingPolicies(p)
+		return &member{Interface: w, plugin: p, concerns: w.concerns}, err
 	case p.name == mutatingwebhook.PluginName:
 		w, err := b.newWebhooks(p, "mutatingwebhookconfigurations")
 		return &member{Interface: mutatingWebhooks{w}, plugin: p, concerns: w.concerns}, err
@@ -145,7 +157,7 @@ func (e *Environment) initializers() admission.PluginInitializers {
 	current := version.MustParse(baseversion.DefaultKubeBinaryVersion)
 	none := version.MustParse("0.0")
 	generic := initializer.New(e.Client, e.Dynamic, e.Informers, e.Authorizer, utilfeature.DefaultFeatureGate,
-		compatibility.NewEffectiveVersion(current, false, none, none), e.Stopped, &mapper{catalogue: e.Catalogue})
+		compatibility.NewEffectiveVersion(current, false, none, none), e.Stopped, &kind.Mapper{Catalogue: e.Catalogue})
 	return admission.PluginInitializers{generic, e.asking(), excluding{}, manifests{}}
 }
 

@@ -103,7 +103,7 @@ users: [{name: u, user: {token: t}}]
 		}
 	}
 	for _, p := range all() {
-		if want := len(p.resources) > 0 && !p.later; running[p.name] != want {
+		if want := len(p.resources) > 0; running[p.name] != want {
 			t.Errorf("%s runs: %t", p.name, !want)
 		}
 	}

@@ -55,8 +55,6 @@ type plugin struct {
 	// resources are all that it looks at, "" being every one, so that it costs
 	// writes of others nothing.
 	resources []string
-	// later is for one that does not run yet.
-	later bool
 }
 
 // all returns the plugins in the order in which they run.
@@ -106,9 +104,9 @@ func all() []plugin {
 		{name: podtopologylabels.PluginName, register: podtopologylabels.Register, resources: pods},
 		{name: nodedeclaredfeatures.PluginName, register: nodedeclaredfeatures.Register, resources: []string{"pods", "resourceslices.resource.k8s.io"}},
 		{name: podresize.PluginName, register: podresize.Register, resources: pods},
-		{name: mutatingpolicy.PluginName, register: mutatingpolicy.Register, resources: every, later: true},
+		{name: mutatingpolicy.PluginName, resources: every},
 		{name: mutatingwebhook.PluginName, register: mutatingwebhook.Register, resources: every},
-		{name: validatingpolicy.PluginName, register: validatingpolicy.Register, resources: every, later: true},
+		{name: validatingpolicy.PluginName, resources: every},
 		{name: validatingwebhook.PluginName, register: validatingwebhook.Register, resources: every},
 		{name: resourcequota.PluginName, resources: every},
 		{name: deny.PluginName, off: true, register: deny.Register, resources: every},

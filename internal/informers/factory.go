@@ -105,19 +105,22 @@ func (f *Factory) informer(gvk schema.GroupVersionKind) *informer {
 	return i
 }
 
-// ForResource returns the informer of a native resource as objects of their Go
-// types.
+// ForResource returns the informer of a resource, as objects of their Go types
+// or, of a custom resource, as unstructured ones of its version.
 func (f *Factory) ForResource(gvr schema.GroupVersionResource) (upstream.GenericInformer, error) {
 	v := f.catalogue().Lookup(gvr)
-	if v == nil || v.Resource.Custom() {
-		return nil, &notNative{gvr}
+	switch {
+	case v == nil:
+		return nil, &notServed{gvr}
+	case v.Resource.Custom(): // which may be another one soon
+		return generic{informerOf(f, v.Resource, v.GroupVersion()), gvr.GroupResource()}, nil
 	}
 	return generic{f.informer(v.GVK()), gvr.GroupResource()}, nil
 }
 
-type notNative struct{ gvr schema.GroupVersionResource }
+type notServed struct{ gvr schema.GroupVersionResource }
 
-func (e *notNative) Error() string { return "no informer found for " + e.gvr.String() }
+func (e *notServed) Error() string { return "no informer found for " + e.gvr.String() }
 
 type generic struct {
 	informer *informer

@@ -22,21 +22,25 @@ type informer struct {
 	factory *Factory
 }
 
-// newInformer returns the informer of a kind. One that is not served has no
-// objects.
+// newInformer returns the informer of a native kind. One that is not served has
+// no objects.
 func newInformer(f *Factory, gvk schema.GroupVersionKind) *informer {
-	d := &decoded{version: gvk.GroupVersion()}
+	var found *kind.Resource
 	if g := f.catalogue().Group(gvk.Group); g != nil {
 		for _, r := range g.Resources {
 			if r.Kind == gvk.Kind && r.Storage != nil {
-				d.resource = r
+				found = r
 			}
 		}
 	}
-	return &informer{indexer: indexer{state: f.state, objects: d, more: cache.Indexers{}}, factory: f}
+	return informerOf(f, found, gvk.GroupVersion())
 }
 
-// decoded makes objects of a version's Go type.
+func informerOf(f *Factory, r *kind.Resource, version schema.GroupVersion) *informer {
+	return &informer{indexer: indexer{state: f.state, objects: &decoded{r, version}, more: cache.Indexers{}}, factory: f}
+}
+
+// decoded makes objects of a version.
 type decoded struct {
 	resource *kind.Resource // nil if there is none
 	version  schema.GroupVersion

@@ -28,16 +28,7 @@ type Custom struct {
 // NewCustom makes a manager for the objects of c. It does not keep it: who
 // changes a definition makes another.
 func (m *Managers) NewCustom(c Custom) Manager {
-	typeOf := func(gvk schema.GroupVersionKind) (typed.ParseableType, error) {
-		if c.Types == nil {
-			return typed.DeducedParseableType, nil
-		}
-		t, ok := c.Types[gvk]
-		if !ok {
-			return typed.ParseableType{}, runtime.NewNotRegisteredErrForKind("the served kinds", gvk)
-		}
-		return t, nil
-	}
+	typeOf := typesOf(c.Types)
 	var walked objects
 	if t, err := typeOf(c.GVK); err == nil {
 		if r, err := newRules(t.Schema, t.TypeRef); err == nil {
@@ -49,6 +40,20 @@ func (m *Managers) NewCustom(c Custom) Manager {
 		resets: c.ResetFields, objects: walked, walks: &m.walks,
 		types: &converter{typeOf}, make: managedfields.NewDefaultCRDFieldManager,
 	})
+}
+
+// typesOf returns the schemas of kinds; nil has them be deduced.
+func typesOf(types map[schema.GroupVersionKind]typed.ParseableType) func(schema.GroupVersionKind) (typed.ParseableType, error) {
+	return func(gvk schema.GroupVersionKind) (typed.ParseableType, error) {
+		if types == nil {
+			return typed.DeducedParseableType, nil
+		}
+		t, ok := types[gvk]
+		if !ok {
+			return typed.ParseableType{}, runtime.NewNotRegisteredErrForKind("the served kinds", gvk)
+		}
+		return t, nil
+	}
 }
 
 // contents are unstructured objects.

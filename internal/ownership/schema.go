@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/kube-openapi/pkg/schemaconv"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 	"k8s.io/kubernetes/pkg/generated/openapi"
@@ -84,6 +85,38 @@ func (t *types) named(definitions map[schema.GroupVersionKind]string) func(schem
 		}
 		return parser.Type(name), nil
 	}
+}
+
+// Types returns the schema of a native kind that a scheme knows.
+func (m *Managers) Types(scheme *runtime.Scheme, gvk schema.GroupVersionKind) managedfields.TypeConverter {
+	name, _ := scheme.ToOpenAPIDefinitionName(gvk) // empty if it has none
+	return &converter{func(of schema.GroupVersionKind) (typed.ParseableType, error) {
+		if of != gvk || name == "" {
+			return typed.ParseableType{}, untyped(of)
+		}
+		parser, err := m.types.get()
+		if err != nil {
+			return typed.ParseableType{}, err
+		}
+		return parser.Type(name), nil
+	}}
+}
+
+// Types returns the schemas of custom kinds; nil if they are deduced.
+func Types(types map[schema.GroupVersionKind]typed.ParseableType) managedfields.TypeConverter {
+	typeOf := typesOf(types)
+	return &converter{func(of schema.GroupVersionKind) (typed.ParseableType, error) {
+		t, err := typeOf(of)
+		if err != nil {
+			err = untyped(of)
+		}
+		return t, err
+	}}
+}
+
+// untyped is upstream's error for a kind without a schema.
+func untyped(gvk schema.GroupVersionKind) error {
+	return fmt.Errorf("no corresponding type for %v", gvk)
 }
 
 // converter gives objects the schemas of their kinds. It is upstream's

@@ -175,6 +175,10 @@ func (s Snapshot) Each(r Range, visit func(*object.Object) bool) {
 	}
 }
 
+// Same reports whether the objects of the resource are those of another snapshot
+// of it.
+func (s Snapshot) Same(other Snapshot) bool { return s.tree == other.tree }
+
 // Len returns how many objects there are in a namespace, or in all if it is
 // empty.
 func (s Snapshot) Len(namespace string) int {

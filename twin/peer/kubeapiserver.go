@@ -13,17 +13,10 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// disabledPlugins are the admission plugins that are on by default in
-// kube-apiserver and that knarr does not have yet.
-var disabledPlugins = []string{
-	"MutatingAdmissionPolicy",
-	"ValidatingAdmissionPolicy",
-}
-
 // StartKubeAPIServer starts an etcd, durable as in production, and a
 // kube-apiserver on it, with default flags apart from what it needs to run on
-// loopback and what DESIGN asks the comparison to fix (RBAC, privileged pods,
-// the admission plugins knarr has).
+// loopback and what DESIGN asks the comparison to fix (RBAC, privileged
+// pods).
 func StartKubeAPIServer(ctx context.Context, b Binaries, o Options) (_ *Server, err error) {
 	ports, err := freePorts(3)
 	if err != nil {
@@ -77,7 +70,6 @@ func StartKubeAPIServer(ctx context.Context, b Binaries, o Options) (_ *Server, 
 			"--service-account-signing-key-file="+pki.serviceAccountFile,
 			"--service-cluster-ip-range="+ServiceCIDR,
 			"--allow-privileged=true",
-			"--disable-admission-plugins="+strings.Join(disabledPlugins, ","),
 		), o.Flags...)...)
 	if err != nil {
 		return nil, err

@@ -47,6 +47,7 @@ func Audit() []story.Story {
 			s.Get("/api/v1/namespaces/" + s.Namespace + "/serviceaccounts")
 			s.Get("/apis/batch/v1/namespaces/"+s.Namespace+"/jobs", story.Token("outsider-token"))
 		}),
+		recorded("policies", policyAudit),
 		recorded("metadata", func(s *story.Session) {
 			lives(s, "/api/v1/namespaces/"+s.Namespace+"/secrets", object{
 				"apiVersion": "v1", "kind": "Secret", "metadata": object{"name": "a"}, "stringData": object{"password": "hunter2"},

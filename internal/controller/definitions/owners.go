@@ -1,7 +1,12 @@
 package definitions
 
 import (
+	"slices"
 	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	"sigs.k8s.io/structured-merge-diff/v6/typed"
 
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/kind/custom"
@@ -97,6 +102,30 @@ func (k *Keeper) Ownership(v *kind.Version, sub *kind.Subresource) ownership.Man
 	return k.owned.get(v.Resource, part, func() ownership.Manager {
 		return k.managers.NewCustom(ownership.Custom(made.Owned(sub)))
 	})
+}
+
+// Types returns the schemas of a kind as its version's document has them, by which
+// objects are merged; nil if the version is not served.
+func (k *Keeper) Types(gvk schema.GroupVersionKind) managedfields.TypeConverter {
+	g := k.Catalogue().Group(gvk.Group)
+	if g == nil || !g.Serves(gvk.Version) {
+		return nil
+	}
+	for _, r := range g.Resources {
+		for _, v := range r.Versions {
+			if v.Name != gvk.Version {
+				continue
+			}
+			if made, ok := custom.Of(r); ok {
+				if types := made.Owned(nil).Types; v.GVK() == gvk || types[gvk].IsValid() {
+					return ownership.Types(types)
+				}
+			} else if v.GVK() == gvk || slices.ContainsFunc(r.Subresources, func(s *kind.Subresource) bool { return s.GVK(v) == gvk }) {
+				return k.managers.Types(r.Scheme, gvk)
+			}
+		}
+	}
+	return ownership.Types(map[schema.GroupVersionKind]typed.ParseableType{})
 }
 
 // DropUnused drops what is large and was not used since the last call: what the

@@ -1,30 +1,30 @@
-package admission
+package kind
 
 import (
 	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-
-	"github.com/knarr-io/knarr/internal/kind"
 )
 
-// mapper is a RESTMapper of what is served now, made when somebody asks.
-type mapper struct {
-	catalogue func() *kind.Catalogue
+// Mapper is a RESTMapper of what is served now, made when somebody asks. It is
+// safe for concurrent use.
+type Mapper struct {
+	// Catalogue tells what is served now.
+	Catalogue func() *Catalogue
 	made      atomic.Pointer[made]
 }
 
 // made is the mapper of one catalogue.
 type made struct {
 	meta.RESTMapper
-	of *kind.Catalogue
+	of *Catalogue
 }
 
-var _ meta.RESTMapper = &mapper{}
+var _ meta.RESTMapper = &Mapper{}
 
-func (m *mapper) current() meta.RESTMapper {
-	c := m.catalogue()
+func (m *Mapper) current() meta.RESTMapper {
+	c := m.Catalogue()
 	if last := m.made.Load(); last != nil && last.of == c {
 		return last
 	}
@@ -52,30 +52,30 @@ func (m *mapper) current() meta.RESTMapper {
 	return now
 }
 
-func (m *mapper) KindFor(r schema.GroupVersionResource) (schema.GroupVersionKind, error) {
+func (m *Mapper) KindFor(r schema.GroupVersionResource) (schema.GroupVersionKind, error) {
 	return m.current().KindFor(r)
 }
 
-func (m *mapper) KindsFor(r schema.GroupVersionResource) ([]schema.GroupVersionKind, error) {
+func (m *Mapper) KindsFor(r schema.GroupVersionResource) ([]schema.GroupVersionKind, error) {
 	return m.current().KindsFor(r)
 }
 
-func (m *mapper) ResourceFor(r schema.GroupVersionResource) (schema.GroupVersionResource, error) {
+func (m *Mapper) ResourceFor(r schema.GroupVersionResource) (schema.GroupVersionResource, error) {
 	return m.current().ResourceFor(r)
 }
 
-func (m *mapper) ResourcesFor(r schema.GroupVersionResource) ([]schema.GroupVersionResource, error) {
+func (m *Mapper) ResourcesFor(r schema.GroupVersionResource) ([]schema.GroupVersionResource, error) {
 	return m.current().ResourcesFor(r)
 }
 
-func (m *mapper) RESTMapping(gk schema.GroupKind, versions ...string) (*meta.RESTMapping, error) {
+func (m *Mapper) RESTMapping(gk schema.GroupKind, versions ...string) (*meta.RESTMapping, error) {
 	return m.current().RESTMapping(gk, versions...)
 }
 
-func (m *mapper) RESTMappings(gk schema.GroupKind, versions ...string) ([]*meta.RESTMapping, error) {
+func (m *Mapper) RESTMappings(gk schema.GroupKind, versions ...string) ([]*meta.RESTMapping, error) {
 	return m.current().RESTMappings(gk, versions...)
 }
 
-func (m *mapper) ResourceSingularizer(resource string) (string, error) {
+func (m *Mapper) ResourceSingularizer(resource string) (string, error) {
 	return m.current().ResourceSingularizer(resource)
 }
