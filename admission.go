@@ -10,7 +10,9 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/knarr-io/knarr/internal/admission"
+	"github.com/knarr-io/knarr/internal/controller"
 	"github.com/knarr-io/knarr/internal/controller/definitions"
+	"github.com/knarr-io/knarr/internal/controller/policystatus"
 	"github.com/knarr-io/knarr/internal/controller/resourcequota"
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/verb"
@@ -47,6 +49,16 @@ func (s *Server) newAdmission(background context.Context, keeper *definitions.Ke
 		Stopped:  background.Done(),
 		First:    []upstream.Interface{keeper.Guard()},
 	})
+}
+
+// checkPolicies checks the expressions of policies until background ends.
+func (s *Server) checkPolicies(background context.Context, verbs *verb.Verbs, current func() *kind.Catalogue, enabled controller.Enabled) {
+	if !enabled[controller.PolicyStatus] {
+		return
+	}
+	if c := policystatus.New(verbs, current, clock.RealClock{}); c != nil {
+		s.background.Go(func() { c.Run(background) })
+	}
 }
 
 // AdmissionPlugins returns the names of all admission plugins, sorted, and of

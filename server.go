@@ -321,6 +321,7 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 	s.background.Go(func() { bootstrap.KeepFlowControl(background, verbs, catalogue, clock.RealClock{}) })
 	s.background.Go(func() { s.keepTrust(background, verbs, catalogue, first, certs) })
 	s.aggregateRoles(background, verbs, catalogue, enabled)
+	s.checkPolicies(background, verbs, keeper.Catalogue, enabled)
 	s.keepServices(background, verbs, catalogue, allocator, first)
 	s.keepAggregation(background, verbs, catalogue)
 	if enabled[controller.ResourceQuotas] {

@@ -41,6 +41,13 @@ func newDefault(t testing.TB) *Chain {
 // newOf is newDefault with settings.
 func newOf(t testing.TB, s Settings) (*Chain, error) {
 	t.Helper()
+	c, _, err := newWith(t, s)
+	return c, err
+}
+
+// newWith is newOf, and tells what the plugins work with.
+func newWith(t testing.TB, s Settings) (*Chain, *Environment, error) {
+	t.Helper()
 	st := statetest.Start(t)
 	catalogue, err := native.Catalogue(native.Options{})
 	if err != nil {
@@ -62,11 +69,13 @@ func newOf(t testing.TB, s Settings) (*Chain, error) {
 		}
 	}
 	nowhere := &rest.Config{Host: "http://127.0.0.1:1"}
-	return New(s, &Environment{
+	e := &Environment{
 		State: st, Catalogue: current, Informers: informers.New(st, current), Stopped: t.Context().Done(),
 		Client: kubernetes.NewForConfigOrDie(nowhere), Dynamic: dynamic.NewForConfigOrDie(nowhere),
 		Authorizer: authorizerfactory.NewAlwaysAllowAuthorizer(),
-	})
+	}
+	c, err := New(s, e)
+	return c, e, err
 }
 
 // Every plugin can be asked for, and those that need to know something are told.
@@ -113,6 +122,8 @@ users: [{name: u, user: {token: t}}]
 		`unknown field "plugin"`:                                               write("wrong", head+"plugin: []"),
 		`couldn't init admission plugin "PodSecurity"`:                         write("level", head+`plugins: [{name: PodSecurity, configuration: {kind: None}}]`),
 		`couldn't init admission plugin "ResourceQuota"`:                       write("quota", head+`plugins: [{name: ResourceQuota, configuration: {kind: None}}]`),
+		`couldn't init admission plugin "ValidatingAdmissionPolicy"`:           write("validating", head+`plugins: [{name: ValidatingAdmissionPolicy, configuration: {kind: None}}]`),
+		`couldn't init admission plugin "MutatingAdmissionPolicy"`:             write("mutating", head+`plugins: [{name: MutatingAdmissionPolicy, configuration: {kind: None}}]`),
 		`couldn't init admission plugin "ValidatingAdmissionWebhook"`:          write("webhook", head+`plugins: [{name: ValidatingAdmissionWebhook, configuration: {kind: None}}]`),
 	} {
 		if _, err := newOf(t, Settings{ConfigFile: bad}); err == nil || !strings.Contains(err.Error(), text) {

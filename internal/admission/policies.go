@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"sync"
 
@@ -21,8 +22,6 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/kubernetes/pkg/kubeapiserver/admission/exclusion"
-
-	"github.com/knarr-io/knarr/internal/kind"
 )
 
 // policyPlugin is one of upstream's plugins that decide by policies in CEL. It is
@@ -78,17 +77,7 @@ func (p validatingPolicies) Validate(ctx context.Context, a admission.Attributes
 
 // newValidatingPolicies returns the plugin of ValidatingAdmissionPolicies.
 func (b builder) newValidatingPolicies(p plugin) (validatingPolicies, error) {
-	inState := b.Informers.Admissionregistration().V1()
-	source := &policySource[*validatingpolicy.Policy, *validatingpolicy.PolicyBinding, validatingpolicy.Validator]{
-		policySourceOptions: policySourceOptions[*validatingpolicy.Policy, *validatingpolicy.PolicyBinding, validatingpolicy.Validator]{
-			policies:      stored{b.policyPrefix("validatingadmissionpolicies"), inState.ValidatingAdmissionPolicies().Informer().GetIndexer()},
-			bindings:      stored{b.policyPrefix("validatingadmissionpolicybindings"), inState.ValidatingAdmissionPolicyBindings().Informer().GetIndexer()},
-			accessPolicy:  validatingpolicy.NewValidatingAdmissionPolicyAccessor,
-			accessBinding: validatingpolicy.NewValidatingAdmissionPolicyBindingAccessor,
-			compile:       compileValidating,
-		},
-	}
-	start(source, b.Environment)
+	source := validatingSource(b.Environment)
 	made := &validatingpolicy.Plugin{Plugin: generic.NewPlugin(
 		admission.NewHandler(admission.Connect, admission.Create, admission.Delete, admission.Update),
 		func(informers.SharedInformerFactory, kubernetes.Interface, dynamic.Interface, meta.RESTMapper) generic.Source[validatingpolicy.PolicyHook] {
@@ -105,17 +94,7 @@ func (b builder) newValidatingPolicies(p plugin) (validatingPolicies, error) {
 
 // newMutatingPolicies returns the plugin of MutatingAdmissionPolicies.
 func (b builder) newMutatingPolicies(p plugin) (mutatingPolicies, error) {
-	inState := b.Informers.Admissionregistration().V1()
-	source := &policySource[*mutatingpolicy.Policy, *mutatingpolicy.PolicyBinding, mutatingpolicy.PolicyEvaluator]{
-		policySourceOptions: policySourceOptions[*mutatingpolicy.Policy, *mutatingpolicy.PolicyBinding, mutatingpolicy.PolicyEvaluator]{
-			policies:      stored{b.policyPrefix("mutatingadmissionpolicies"), inState.MutatingAdmissionPolicies().Informer().GetIndexer()},
-			bindings:      stored{b.policyPrefix("mutatingadmissionpolicybindings"), inState.MutatingAdmissionPolicyBindings().Informer().GetIndexer()},
-			accessPolicy:  mutatingpolicy.NewMutatingAdmissionPolicyAccessor,
-			accessBinding: mutatingpolicy.NewMutatingAdmissionPolicyBindingAccessor,
-			compile:       compileMutating,
-		},
-	}
-	start(source, b.Environment)
+	source := mutatingSource(b.Environment)
 	made := &mutatingpolicy.Plugin{Plugin: generic.NewPlugin(
 		admission.NewHandler(admission.Create, admission.Update, admission.Connect), // nothing can be changed in a deletion
 		func(informers.SharedInformerFactory, kubernetes.Interface, dynamic.Interface, meta.RESTMapper) generic.Source[mutatingpolicy.PolicyHook] {
@@ -129,15 +108,6 @@ func (b builder) newMutatingPolicies(p plugin) (mutatingPolicies, error) {
 	return mutatingPolicies{run}, err
 }
 
-// start gives a source what it reads.
-func start[P, B policyObject, E any](s *policySource[P, B, E], e *Environment) {
-	s.state, s.catalogue, s.informers, s.mapper = e.State, e.Catalogue, e.Informers, &kind.Mapper{Catalogue: e.Catalogue}
-}
-
-func (b builder) policyPrefix(resource string) string {
-	return b.prefix(admissionregistrationv1.Resource(resource))
-}
-
 // newPolicies returns a plugin around upstream's, which is base in other words.
 func newPolicies[H any](b builder, p plugin, upstream admission.Interface, base *generic.Plugin[H], inForce func(string) bool,
 	load func(io.Reader) (config.PolicyConfig, error)) (*policyPlugin, error) {
@@ -145,9 +115,10 @@ func newPolicies[H any](b builder, p plugin, upstream admission.Interface, base 
 	if err != nil {
 		return nil, err
 	}
+	failed := func(err error) error { return fmt.Errorf("couldn't init admission plugin %q: %w", p.name, err) }
 	settings, err := load(told)
 	if err != nil {
-		return nil, err
+		return nil, failed(err)
 	}
 	base.SetStaticManifestsDir(settings.StaticManifestsDir)
 	run := &policyPlugin{
@@ -169,9 +140,11 @@ func newPolicies[H any](b builder, p plugin, upstream admission.Interface, base 
 		run.own[admissionregistrationv1.Resource(resource)] = true
 	}
 	if run.files { // what is wrong with them is wrong at once
-		_, err = run.make()
+		if _, err := run.make(); err != nil {
+			return nil, failed(err)
+		}
 	}
-	return run, err
+	return run, nil
 }
 
 // schemas tells upstream's plugin how objects of a kind are merged.

@@ -7,12 +7,15 @@ import (
 	"sync"
 	"sync/atomic"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/admission/plugin/policy/generic"
+	mutatingpolicy "k8s.io/apiserver/pkg/admission/plugin/policy/mutating"
+	validatingpolicy "k8s.io/apiserver/pkg/admission/plugin/policy/validating"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 
@@ -30,28 +33,49 @@ type policyObject interface {
 // policySource gives upstream's plugin the policies as they are when it asks.
 // Compiled ones are kept while there is the policy that they are of.
 type policySource[P, B policyObject, E any] struct {
-	policySourceOptions[P, B, E]
-
-	mu   sync.Mutex // is held while policies are compiled
-	last atomic.Pointer[inForce[P, B, E]]
-}
-
-// policySourceOptions is what a source is made of.
-type policySourceOptions[P, B policyObject, E any] struct {
-	state              *state.State
-	catalogue          func() *kind.Catalogue
-	informers          informers.SharedInformerFactory
+	env                *Environment
 	mapper             meta.RESTMapper
 	policies, bindings stored
 	accessPolicy       func(P) generic.PolicyAccessor
 	accessBinding      func(B) generic.BindingAccessor
 	compile            func(P) E
+
+	mu   sync.Mutex // is held while policies are compiled
+	last atomic.Pointer[inForce[P, B, E]]
+}
+
+func validatingSource(e *Environment) *policySource[*validatingpolicy.Policy, *validatingpolicy.PolicyBinding, validatingpolicy.Validator] {
+	read := e.Informers.Admissionregistration().V1()
+	return &policySource[*validatingpolicy.Policy, *validatingpolicy.PolicyBinding, validatingpolicy.Validator]{
+		env: e, mapper: &kind.Mapper{Catalogue: e.Catalogue},
+		policies:      e.stored("validatingadmissionpolicies", read.ValidatingAdmissionPolicies().Informer()),
+		bindings:      e.stored("validatingadmissionpolicybindings", read.ValidatingAdmissionPolicyBindings().Informer()),
+		accessPolicy:  validatingpolicy.NewValidatingAdmissionPolicyAccessor,
+		accessBinding: validatingpolicy.NewValidatingAdmissionPolicyBindingAccessor,
+		compile:       compileValidating,
+	}
+}
+
+func mutatingSource(e *Environment) *policySource[*mutatingpolicy.Policy, *mutatingpolicy.PolicyBinding, mutatingpolicy.PolicyEvaluator] {
+	read := e.Informers.Admissionregistration().V1()
+	return &policySource[*mutatingpolicy.Policy, *mutatingpolicy.PolicyBinding, mutatingpolicy.PolicyEvaluator]{
+		env: e, mapper: &kind.Mapper{Catalogue: e.Catalogue},
+		policies:      e.stored("mutatingadmissionpolicies", read.MutatingAdmissionPolicies().Informer()),
+		bindings:      e.stored("mutatingadmissionpolicybindings", read.MutatingAdmissionPolicyBindings().Informer()),
+		accessPolicy:  mutatingpolicy.NewMutatingAdmissionPolicyAccessor,
+		accessBinding: mutatingpolicy.NewMutatingAdmissionPolicyBindingAccessor,
+		compile:       compileMutating,
+	}
 }
 
 // stored is where objects of a resource are, and how they are read.
 type stored struct {
 	prefix string
 	cache.Indexer
+}
+
+func (e *Environment) stored(resource string, read cache.SharedIndexInformer) stored {
+	return stored{e.prefix(admissionregistrationv1.Resource(resource)), read.GetIndexer()}
 }
 
 // inForce is the policies with bindings at one time.
@@ -81,7 +105,7 @@ func (s *policySource[P, B, E]) Hooks() []generic.PolicyHook[P, B, E] { return s
 
 // concerns reports whether a policy in force may look at a resource.
 func (s *policySource[P, B, E]) concerns(resource string) bool {
-	if s.state.Snapshot(s.bindings.prefix).Len("") == 0 || s.state.Snapshot(s.policies.prefix).Len("") == 0 {
+	if s.env.State.Snapshot(s.bindings.prefix).Len("") == 0 || s.env.State.Snapshot(s.policies.prefix).Len("") == 0 {
 		if s.last.Load() != nil {
 			s.last.Store(nil)
 		}
@@ -112,7 +136,7 @@ func (s *policySource[P, B, E]) now() *inForce[P, B, E] {
 // read returns what there is, not made into hooks yet.
 func (s *policySource[P, B, E]) read() inForce[P, B, E] {
 	return inForce[P, B, E]{
-		policies: s.state.Snapshot(s.policies.prefix), bindings: s.state.Snapshot(s.bindings.prefix), catalogue: s.catalogue(),
+		policies: s.env.State.Snapshot(s.policies.prefix), bindings: s.env.State.Snapshot(s.bindings.prefix), catalogue: s.env.Catalogue(),
 	}
 }
 
@@ -165,7 +189,7 @@ func (s *policySource[P, B, E]) parameters(gvk schema.GroupVersionKind) (informe
 	mapping, err := s.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	var informer informers.GenericInformer
 	if err == nil {
-		informer, err = s.informers.ForResource(mapping.Resource)
+		informer, err = s.env.Informers.ForResource(mapping.Resource)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("failed to find resource referenced by paramKind: '%v'", gvk)

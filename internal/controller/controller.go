@@ -26,6 +26,7 @@ const (
 	CertificateCleaner    = "certificatesigningrequest-cleaner-controller"
 	PodCertificateCleaner = "podcertificaterequest-cleaner-controller"
 	TrustBundlePublisher  = "kube-apiserver-serving-clustertrustbundle-publisher-controller"
+	PolicyStatus          = "validatingadmissionpolicy-status-controller"
 )
 
 // all returns the controllers there are, each with its former name,
@@ -42,6 +43,7 @@ func all() [][2]string {
 		{CertificateCleaner, "csrcleaner"},
 		{PodCertificateCleaner},
 		{TrustBundlePublisher},
+		{PolicyStatus},
 	}
 }
 

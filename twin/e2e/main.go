@@ -35,7 +35,7 @@ func main() {
 // focus are the specs that are told without -focus: those of the API's own machinery that
 // need no kubelet, and those of limits.
 const focus = `\[sig-auth\]|\[sig-scheduling\] LimitRange|\[sig-api-machinery\] (AggregatedDiscovery|API Streaming|CustomResource|CRDValidation|Discovery|FieldValidation|Garbage collector|Generated clientset|` +
-	`Namespaces|OpenAPIV3|ResourceQuota|Server request timeout|Servers with support|ServerSideApply|Watchers|client-go should negotiate|health handlers|server version)`
+	`MutatingAdmissionPolicy|Namespaces|OpenAPIV3|ResourceQuota|Server request timeout|Servers with support|ServerSideApply|ValidatingAdmissionPolicy|Watchers|client-go should negotiate|health handlers|server version)`
 
 type flags struct {
 	root, knarr string

@@ -11,8 +11,7 @@ var skipped = []reason{
 	{`OpenAPI V3 for Aggregated APIServer`, "the aggregated server runs in a pod, and no kubelet starts it"},
 	{`\[sig-auth\] (NodeAuthenticator|Projected PodCertificate.*(should issue|mTLS|SPIFFE)|ServiceAccounts.*(OIDC discovery|should mount|set ownership|InClusterConfig))|` +
 		`\[sig-auth\].*ClusterTrustBundleProjection\] .*(able to (mount|specify)|capable to mount|prevent a pod from starting)`, "it waits for a pod to run, and no kubelet starts it"},
-	{`\[sig-auth\] ValidatingAdmissionPolicy`, "the plugin is off in both, since knarr does not have it yet"},
-	{`Generated clientset should create pods|should ensure that all pods are removed when a namespace is deleted`, "it waits for a pod to run, and no kubelet starts it"},
+	{`Generated clientset should create pods|should ensure that all pods are removed when a namespace is deleted|can restrict access by-node`, "it waits for a pod to run, and no kubelet starts it"},
 }
 
 // known are the specs that do not pass against knarr yet. One that does has to leave the list.

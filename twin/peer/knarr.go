@@ -50,7 +50,7 @@ func StartKnarr(ctx context.Context, b Binaries, o Options) (_ *Server, err erro
 			"--service-cluster-ip-range=" + ServiceCIDR,
 			"--service-account-issuer=" + serviceAccountIssuer,
 			// Nobody does the work of kube-controller-manager beside kube-apiserver.
-			"--controllers=-serviceaccount-controller,-root-ca-certificate-publisher-controller,-service-cidr-controller,-clusterrole-aggregation-controller,-resourcequota-controller",
+			"--controllers=-serviceaccount-controller,-root-ca-certificate-publisher-controller,-service-cidr-controller,-clusterrole-aggregation-controller,-resourcequota-controller,-validatingadmissionpolicy-status-controller",
 		}, append(tokens, o.Flags...)...)...)
 	if err != nil {
 		output.Close()
