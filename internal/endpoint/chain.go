@@ -88,8 +88,7 @@ func (e *Endpoint) withMaxInFlight(next http.Handler) http.Handler {
 			defer func() { <-slots }()
 		default:
 			if u, ok := request.UserFrom(r.Context()); !ok || !slices.Contains(u.GetGroups(), user.SystemPrivilegedGroup) {
-				w.Header().Set("Retry-After", "1")
-				http.Error(w, "Too many requests, please try again later.", http.StatusTooManyRequests)
+				refuse(w)
 				return
 			}
 		}

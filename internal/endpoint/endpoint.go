@@ -90,6 +90,8 @@ type Endpoint struct {
 	cache *object.Cache
 	// status encodes answers that belong to no resource.
 	status runtime.NegotiatedSerializer
+	// what large requests and answers take
+	bodies, decoded, whole, kept *budget
 }
 
 // New returns the handler of a server: the whole chain from the first byte of
@@ -97,6 +99,7 @@ type Endpoint struct {
 func New(o Options) http.Handler {
 	o.setDefaults()
 	e := &Endpoint{Options: o, pools: newPools(), verbs: o.Verbs, cache: o.Verbs.State.Cache(), status: apihelpers.GetMetaInternalVersionCodecs()}
+	e.bodies, e.decoded, e.whole, e.kept = newBudget(maxBodies), newBudget(maxDecoded), newBudget(maxWhole), newBudget(maxKept)
 	info := &request.RequestInfoFactory{
 		APIPrefixes:          sets.NewString("api", "apis"),
 		GrouplessAPIPrefixes: sets.NewString("api"),

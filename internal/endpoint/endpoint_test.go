@@ -37,7 +37,12 @@ func newServer(t testing.TB) *server { return newServerOn(t, memory.New(memory.O
 
 func newServerOn(t testing.TB, kept store.Store) *server {
 	t.Helper()
-	st, err := state.Start(t.Context(), kept, state.Options{})
+	return newServerWith(t, kept, state.Options{})
+}
+
+func newServerWith(t testing.TB, kept store.Store, o state.Options) *server {
+	t.Helper()
+	st, err := state.Start(t.Context(), kept, o)
 	if err != nil {
 		t.Fatal(err)
 	}

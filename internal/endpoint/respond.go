@@ -3,12 +3,10 @@ package endpoint
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,12 +16,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
-	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/yaml"
 
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/object"
-	"github.com/knarr-io/knarr/internal/verb"
 )
 
 var errNoRequestInfo = errors.New("no RequestInfo found in the context")
@@ -45,6 +42,10 @@ func (e *Endpoint) error(w http.ResponseWriter, r *http.Request, ns runtime.Nego
 
 // fail answers with a Status in the terms of the resource.
 func (q *query) fail(err error) {
+	if errors.Is(err, errBusy) {
+		refuse(q.w)
+		return
+	}
 	v := q.target.Version
 	responsewriters.ErrorNegotiated(err, v.Resource.Serializer, v.GroupVersion(), q.w, q.r)
 }
@@ -52,6 +53,7 @@ func (q *query) fail(err error) {
 // writeObject answers with one object. A subresource that shows it as another
 // kind is made first.
 func (q *query) writeObject(code int, s shape, o *object.Object) error {
+	q.release() // what it was made of is not needed any more
 	v := q.target.Version
 	if sub := q.target.Subresource; sub != nil && sub.View != nil {
 		view, err := q.target.View(o)
@@ -178,32 +180,40 @@ func (q *query) writeParts(code int, s shape, parts ...[]byte) {
 	for _, p := range parts {
 		out.write(p)
 	}
-	out.flush()
+	out.end()
 }
 
 // answer gathers what is written into chunks.
 type answer struct {
-	w     http.ResponseWriter
+	q     *query
+	code  int
+	shape shape
+	size  int // in all; negative if that is not known before the end
+	begun bool
 	gzip  *gzip.Writer
 	buf   *[]byte
-	pools *pools
 }
 
-// begin writes the head of an answer of size bytes.
+// begin makes an answer of size bytes. If size is negative, the answer is as long
+// as what is written; one that is longer than a chunk then does not tell its length.
 func (q *query) begin(code int, s shape, size int) *answer {
-	h := q.w.Header()
-	h.Set("Content-Type", s.media)
-	a := &answer{w: q.w, buf: q.buffers.Get().(*[]byte), pools: q.pools}
-	if size > gzipFrom && acceptsGzip(q.r) {
+	return &answer{q: q, code: code, shape: s, size: size, buf: q.buffers.Get().(*[]byte)}
+}
+
+// head writes the head of the answer.
+func (a *answer) head() {
+	a.begun = true
+	h := a.q.w.Header()
+	h.Set("Content-Type", a.shape.media)
+	if (a.size < 0 || a.size > gzipFrom) && acceptsGzip(a.q.r) {
 		h.Set("Content-Encoding", "gzip")
 		h.Add("Vary", "Accept-Encoding")
-		a.gzip = q.gzips.Get().(*gzip.Writer)
-		a.gzip.Reset(q.w)
-	} else {
-		h.Set("Content-Length", strconv.Itoa(size))
+		a.gzip = a.q.gzips.Get().(*gzip.Writer)
+		a.gzip.Reset(a.q.w)
+	} else if a.size >= 0 {
+		h.Set("Content-Length", strconv.Itoa(a.size))
 	}
-	q.w.WriteHeader(code)
-	return a
+	a.q.w.WriteHeader(a.code)
 }
 
 func (a *answer) write(p []byte) {
@@ -226,25 +236,49 @@ func (a *answer) flush() {
 
 // out writes for good. A client that is gone is noticed by the server.
 func (a *answer) out(p []byte) {
+	if !a.begun {
+		a.head()
+	}
 	if a.gzip != nil {
 		_, _ = a.gzip.Write(p)
 		return
 	}
-	_, _ = a.w.Write(p)
+	_, _ = a.q.w.Write(p)
 }
 
-// close ends the answer and gives back what it borrowed.
+// end writes what is left.
+func (a *answer) end() {
+	if !a.begun {
+		if a.size < 0 {
+			a.size = len(*a.buf)
+		}
+		a.head()
+	}
+	a.flush()
+}
+
+// fail is for an error that is met while the answer is made. If its head has been
+// written, all that can be done is not to end it as if it were whole.
+func (a *answer) fail(err error) error {
+	if !a.begun {
+		return err
+	}
+	klog.ErrorS(err, "An answer ends before it is whole", "path", a.q.r.URL.Path)
+	panic(http.ErrAbortHandler)
+}
+
+// close gives back what the answer borrowed, and ends it if it was begun.
 func (a *answer) close() {
 	if a.gzip != nil {
 		_ = a.gzip.Close()
-		a.pools.gzips.Put(a.gzip)
+		a.q.gzips.Put(a.gzip)
 	}
 	*a.buf = (*a.buf)[:0]
-	a.pools.buffers.Put(a.buf)
+	a.q.buffers.Put(a.buf)
 }
 
 // pools are what answers borrow; each endpoint has its own.
-type pools struct{ buffers, gzips sync.Pool }
+type pools struct{ buffers, gzips, frames sync.Pool }
 
 func newPools() *pools {
 	return &pools{
@@ -253,6 +287,7 @@ func newPools() *pools {
 			w, _ := gzip.NewWriterLevel(nil, gzipLevel) // the level is valid
 			return w
 		}},
+		frames: sync.Pool{New: func() any { b := make([]byte, 0, frames); return &b }},
 	}
 }
 
@@ -264,143 +299,3 @@ func acceptsGzip(r *http.Request) bool {
 	}
 	return false
 }
-
-// writeList answers with a list: its items are copied from their encodings.
-func (q *query) writeList(s shape, list *verb.List) error {
-	if s.isTable() {
-		return q.writeTable(http.StatusOK, s, list.Objects, list)
-	}
-	v := q.target.Version
-	gvk := v.ListGVK()
-	if s.isMetadata() {
-		if s.as.Kind == "PartialObjectMetadata" {
-			return notAcceptable("you requested PartialObjectMetadata, but the requested object is a list (" + hubType(v) + "List)")
-		}
-		gvk = *s.as
-	}
-	items := make([][]byte, len(list.Objects))
-	form := s.form(v)
-	remote := v.Resource.Storage != nil && v.Resource.Storage.Remote != nil
-	for i, o := range list.Objects {
-		if remote && q.r.Context().Err() != nil { // or a webhook is asked for who has gone
-			return storage.NewTimeoutError(v.Resource.Storage.Key(o.Namespace, o.Name), "request did not complete within requested timeout")
-		}
-		b, err := q.cache.Encoded(o, form)
-		if err != nil {
-			return q.target.ListError(slices.Values(list.Objects), err)
-		}
-		items[i] = s.asVersion(b)
-	}
-	if err := q.recordList(s, list); err != nil {
-		return err
-	}
-	meta := &metav1.ListMeta{ResourceVersion: formatRevision(list.Rev), Continue: list.Continue, RemainingItemCount: list.Remaining}
-	if s.media == mediaProtobuf {
-		return q.writeProtobufList(s, gvk, meta, items)
-	}
-	return q.writeJSONList(s, gvk, meta, items)
-}
-
-// writeProtobufList writes { metadata = 1, repeated items = 2 }.
-func (q *query) writeProtobufList(s shape, gvk schema.GroupVersionKind, meta *metav1.ListMeta, items [][]byte) error {
-	m, err := meta.Marshal()
-	if err != nil {
-		return err
-	}
-	size := 1 + kind.UvarintLen(len(m)) + len(m)
-	for _, b := range items {
-		size += 1 + kind.UvarintLen(len(b)) + len(b)
-	}
-	head := kind.AppendEnvelopeHead(make([]byte, 0, 512), gvk, size)
-	tail := kind.AppendEnvelopeTail(nil)
-	out := q.begin(http.StatusOK, s, len(head)+size+len(tail))
-	defer out.close()
-	out.write(head)
-	var prefix [binary.MaxVarintLen64 + 1]byte
-	out.write(append(binary.AppendUvarint(append(prefix[:0], 0x0a), uint64(len(m))), m...))
-	for _, b := range items {
-		out.write(binary.AppendUvarint(append(prefix[:0], 0x12), uint64(len(b))))
-		out.write(b)
-	}
-	out.write(tail)
-	out.flush()
-	return nil
-}
-
-// writeJSONList writes head, items joined by commas, tail. Items of native
-// lists carry no kind and apiVersion.
-func (q *query) writeJSONList(s shape, gvk schema.GroupVersionKind, meta *metav1.ListMeta, items [][]byte) error {
-	head, tail, err := q.listEnds(s, gvk, meta, len(items))
-	if err != nil {
-		return err
-	}
-	typed := []byte(nil)
-	if !s.isMetadata() {
-		typed = []byte(`{"kind":"` + q.target.Version.Resource.Kind + `","apiVersion":"` + gvk.GroupVersion().String() + `",`)
-	}
-	if s.media == mediaYAML || s.pretty {
-		tail = tail[:len(tail)-1]
-	}
-	size := len(head) + len(tail) + max(len(items)-1, 0)
-	for i, b := range items {
-		if typed != nil && bytes.HasPrefix(b, typed) {
-			items[i] = b[len(typed)-1:] // from the comma, which becomes a brace
-		}
-		size += len(items[i])
-	}
-	out := &answer{}
-	if s.media == mediaYAML || s.pretty {
-		whole := make([]byte, 0, size)
-		out.buf = &whole
-	} else {
-		out = q.begin(http.StatusOK, s, size)
-		defer out.close()
-	}
-	out.write(head)
-	for i, b := range items {
-		if i > 0 {
-			out.write(comma)
-		}
-		if len(b) > 0 && b[0] == ',' {
-			out.write(brace)
-			b = b[1:]
-		}
-		out.write(b)
-	}
-	out.write(tail)
-	if out.w == nil {
-		return q.writeJSON(http.StatusOK, s, *out.buf)
-	}
-	out.flush()
-	return nil
-}
-
-// listEnds returns what a JSON list has before and after its items. Those of
-// custom resources are maps to upstream: in order of their keys, and with a
-// continue that may be empty. The metadata of no objects are no list.
-func (q *query) listEnds(s shape, gvk schema.GroupVersionKind, meta *metav1.ListMeta, items int) (head, tail []byte, err error) {
-	apiVersion := gvk.GroupVersion().String()
-	if !q.target.Version.Resource.Custom() || s.isMetadata() {
-		m, err := json.Marshal(meta)
-		if err != nil {
-			return nil, nil, err
-		}
-		head = append([]byte(`{"kind":"`+gvk.Kind+`","apiVersion":"`+apiVersion+`","metadata":`), m...)
-		if s.isMetadata() && items == 0 {
-			return append(head, `,"items":null`...), []byte("}\n"), nil
-		}
-		return append(head, `,"items":[`...), []byte("]}\n"), nil
-	}
-	fields := map[string]any{"continue": meta.Continue, "resourceVersion": meta.ResourceVersion}
-	if meta.RemainingItemCount != nil {
-		fields["remainingItemCount"] = *meta.RemainingItemCount
-	}
-	m, err := json.Marshal(fields)
-	if err != nil {
-		return nil, nil, err
-	}
-	tail = append([]byte(`],"kind":"`+gvk.Kind+`","metadata":`), m...)
-	return []byte(`{"apiVersion":"` + apiVersion + `","items":[`), append(tail, "}\n"...), nil
-}
-
-var comma, brace = []byte{','}, []byte{'{'}

@@ -60,6 +60,7 @@ func (e *Endpoint) route(w http.ResponseWriter, r *http.Request) {
 	q := &query{Endpoint: e, w: w, r: r, info: info, target: verb.Target{
 		Version: version, Namespace: info.Namespace, Name: info.Name, Agent: r.UserAgent(),
 	}}
+	defer q.release()
 	if version.Resource.Custom() {
 		q.serveCustom()
 		return
@@ -92,6 +93,8 @@ type query struct {
 	target verb.Target
 	// fresh has the answer made for this request alone.
 	fresh bool
+	// reserved gives back what the request has of budgets.
+	reserved []func()
 }
 
 // routeMedia is what a route checks before its handler sees a request: the type

@@ -2,7 +2,9 @@ package endpoint
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -35,6 +37,81 @@ func (q *query) writeTable(code int, s shape, objects []*object.Object, list *ve
 	}
 	responsewriters.WriteObjectNegotiated(metaCodecs(), q.restrictions(), s.as.GroupVersion(), q.w, q.r, code, table, false)
 	return nil
+}
+
+// rowsAtOnce and bytesAtOnce bound of how many objects rows are made together.
+const (
+	rowsAtOnce  = 64
+	bytesAtOnce = 256 << 10
+)
+
+// writeTables answers with the table of a list: that of a long one as its rows are
+// made, few at a time, since the objects that they are made of take much memory.
+func (q *query) writeTables(s shape, list *verb.List) error {
+	if n := batch(list.Objects); n == len(list.Objects) || s.media != mediaJSON || s.pretty || q.foreign() || q.records() {
+		if err := q.reserveWhole(s, list); err != nil {
+			return err
+		}
+		return q.writeTable(http.StatusOK, s, list.Objects, list)
+	}
+	for _, o := range list.Objects {
+		if o.Sound() {
+			continue
+		}
+		if _, err := q.cache.Encoded(o, q.target.Version.JSON); err != nil {
+			return q.target.ListError(slices.Values(list.Objects), err)
+		}
+	}
+	out := q.begin(http.StatusOK, s, -1)
+	defer out.close()
+	opts := *s.table
+	s.table = &opts
+	const noRows = "]}"
+	for part := *list; len(list.Objects) > 0; opts.NoHeaders = true { // the first part has the columns
+		n := batch(list.Objects)
+		part.Objects = list.Objects[:n]
+		obj, err := q.hubList(&part)
+		if err != nil {
+			return out.fail(q.target.ListError(slices.Values(part.Objects), err))
+		}
+		table, err := q.table(q.r.Context(), s, obj)
+		if err != nil {
+			return out.fail(err)
+		}
+		rows, err := json.Marshal(table.Rows)
+		if err != nil {
+			return out.fail(err)
+		}
+		if !out.begun && len(*out.buf) == 0 {
+			table.Rows = []metav1.TableRow{}
+			table.SetGroupVersionKind(*s.as)
+			head, err := json.Marshal(table)
+			if err != nil {
+				return out.fail(err)
+			}
+			out.write(head[:len(head)-len(noRows)])
+		} else {
+			out.write(comma)
+		}
+		out.write(rows[1 : len(rows)-1])
+		rest := *list
+		rest.Objects = list.Objects[n:]
+		list = &rest
+	}
+	out.write([]byte(noRows + "\n"))
+	out.end()
+	return nil
+}
+
+// batch is of how many of objects rows are made together.
+func batch(objects []*object.Object) int {
+	bytes := 0
+	for i, o := range objects {
+		if bytes += len(o.Value); i > 0 && (i == rowsAtOnce || bytes > bytesAtOnce) {
+			return i
+		}
+	}
+	return len(objects)
 }
 
 // hubList decodes a list.

@@ -52,7 +52,7 @@ func (q *query) watch() error {
 	if initial := opts.SendInitialEvents; initial != nil && *initial && opts.AllowWatchBookmarks && acceptsGzip(q.r) {
 		s.gzips = &q.gzips
 	}
-	q.stream(ctx, w, &framer{query: q, shape: form}, s)
+	q.stream(ctx, w, &framer{query: q, shape: form, out: s})
 	return nil
 }
 
@@ -96,6 +96,9 @@ type stream struct {
 	w       http.ResponseWriter
 	flusher *http.ResponseController
 	gzips   *sync.Pool // nil if the stream is not compressed
+	gzip    *gzip.Writer
+	written bool  // since the last flush
+	err     error // the first
 }
 
 // begin sends the headers.
@@ -110,66 +113,92 @@ func (s *stream) begin(contentType string) error {
 	return s.flusher.Flush()
 }
 
-// send writes frames and flushes them.
-func (s *stream) send(frames []byte) error {
-	if len(frames) == 0 {
-		return nil
+// write writes frames, or parts of them.
+func (s *stream) write(p []byte) {
+	if len(p) == 0 || s.err != nil {
+		return
 	}
+	s.written = true
 	if s.gzips == nil {
-		if _, err := s.w.Write(frames); err != nil {
-			return err
-		}
-		return s.flusher.Flush()
+		_, s.err = s.w.Write(p)
+		return
 	}
-	z := s.gzips.Get().(*gzip.Writer)
-	defer s.gzips.Put(z)
-	z.Reset(s.w)
-	if _, err := z.Write(frames); err != nil {
-		return err
+	if s.gzip == nil {
+		s.gzip = s.gzips.Get().(*gzip.Writer)
+		s.gzip.Reset(s.w)
 	}
-	// Flushed first: a reader that meets the data together with the end of a
-	// member waits for the next before it hands the data on.
-	if err := errors.Join(z.Flush(), z.Close()); err != nil {
-		return err
-	}
-	return s.flusher.Flush()
+	_, s.err = s.gzip.Write(p)
 }
+
+// flush sends what was written.
+func (s *stream) flush() error {
+	if s.gzip != nil {
+		// Flushed first: a reader that meets the data together with the end of a
+		// member waits for the next before it hands the data on.
+		if err := errors.Join(s.gzip.Flush(), s.gzip.Close()); s.err == nil {
+			s.err = err
+		}
+		s.gzips.Put(s.gzip)
+		s.gzip = nil
+	}
+	if s.written && s.err == nil {
+		s.err = s.flusher.Flush()
+	}
+	s.written = false
+	return s.err
+}
+
+// frames is how much of what is told together is gathered before it is written: as
+// much is held by each watch whose client takes nothing.
+const frames = 32 << 10
 
 // stream writes frames as events come; those that come together are written
 // together. An event that has no frame ends it.
-func (q *query) stream(ctx context.Context, w *verb.Watch, f *framer, out *stream) {
-	if out.begin(f.contentType()) != nil {
+func (q *query) stream(ctx context.Context, w *verb.Watch, f *framer) {
+	if f.out.begin(f.contentType()) != nil {
 		return
 	}
-	var buf []byte
 	for {
 		events, ok, err := w.Next(ctx)
-		if err != nil || !ok {
+		if err != nil || !ok || q.tell(events, f) != nil {
 			return
 		}
-		for i := range events {
-			buf, err = f.append(buf, &events[i])
-			if told := verb.WatchError(&events[i], err); told != nil {
-				buf, err = f.appendError(buf, told)
-				err = errors.Join(told, err) // it is the last
-			}
-			if err != nil || len(buf) >= chunk || i == len(events)-1 {
-				if out.send(buf) != nil || err != nil {
-					return
-				}
-				buf = buf[:0]
-			}
+	}
+}
+
+// tell writes frames of events. An idle watch holds no buffer.
+func (q *query) tell(events []verb.WatchEvent, f *framer) error {
+	buffer := q.frames.Get().(*[]byte)
+	buf := (*buffer)[:0]
+	defer func() {
+		if cap(buf) <= 2*frames {
+			*buffer = buf
 		}
-		if cap(buf) > chunk {
-			buf = nil // an idle watch holds no large buffer
+		q.frames.Put(buffer)
+	}()
+	for i := range events {
+		var err error
+		buf, err = f.append(buf, &events[i])
+		if told := verb.WatchError(&events[i], err); told != nil {
+			buf, err = f.appendError(buf, told)
+			err = errors.Join(told, err) // it is the last
+		}
+		if err != nil || len(buf) >= frames || i == len(events)-1 {
+			f.out.write(buf)
+			buf = buf[:0]
+			if err := errors.Join(f.out.flush(), err); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // framer turns events into frames of a stream.
 type framer struct {
 	*query
 	shape
+	out       *stream
 	noHeaders bool // of tables: the first frame has shown the columns
 }
 
@@ -296,7 +325,8 @@ func (f *framer) appendError(buf []byte, err error) ([]byte, error) {
 		if err != nil {
 			return buf, err
 		}
-		return appendProtobufFrame(buf, watch.Error, kind.Envelope(statusKind, b)), nil
+		told := kind.Envelope(statusKind, b)
+		return append(appendEventHead(buf, watch.Error, len(told)), told...), nil
 	}
 	b, err := json.Marshal(&s)
 	if err != nil {
@@ -307,24 +337,42 @@ func (f *framer) appendError(buf []byte, err error) ([]byte, error) {
 
 var statusKind = metav1.Unversioned.WithKind("Status")
 
-// frame appends the frame of an encoded object.
+// frame appends the frame of an encoded object. A large one is not copied: that
+// would be once for each client that takes nothing.
 func (f *framer) frame(buf []byte, t watch.EventType, object []byte) ([]byte, error) {
-	switch f.media {
-	case mediaProtobuf:
-		gvk := f.gvk(f.target.Version.GVK())
-		return appendProtobufFrame(buf, t, kind.Envelope(gvk, object)), nil
+	if f.media == mediaProtobuf {
+		return f.protobufFrame(buf, t, object), nil
 	}
 	buf = append(append(append(buf, `{"type":"`...), t...), `","object":`...)
-	return append(append(buf, object...), "}\n"...), nil
+	return append(f.object(buf, object), "}\n"...), nil
 }
 
-// appendProtobufFrame appends a big-endian length and a bare WatchEvent
+// object appends an encoded object, or writes it after what is in buf.
+func (f *framer) object(buf, object []byte) []byte {
+	if len(object) < frames {
+		return append(buf, object...)
+	}
+	f.out.write(buf)
+	f.out.write(object)
+	return buf[:0]
+}
+
+// protobufFrame appends a big-endian length and a bare WatchEvent
 // { type = 1, object = 2 { raw = 1 } }; only the object in it has an envelope.
-func appendProtobufFrame(buf []byte, t watch.EventType, object []byte) []byte {
-	inner := 1 + kind.UvarintLen(len(object)) + len(object)
+func (f *framer) protobufFrame(buf []byte, t watch.EventType, object []byte) []byte {
+	var space [256]byte
+	head := kind.AppendEnvelopeHead(space[:0], f.gvk(f.target.Version.GVK()), len(object))
+	tail := kind.AppendEnvelopeTail(nil)
+	buf = appendEventHead(buf, t, len(head)+len(object)+len(tail))
+	return append(f.object(append(buf, head...), object), tail...)
+}
+
+// appendEventHead appends what is before an object of size bytes.
+func appendEventHead(buf []byte, t watch.EventType, object int) []byte {
+	inner := 1 + kind.UvarintLen(object) + object
 	size := 1 + kind.UvarintLen(len(t)) + len(t) + 1 + kind.UvarintLen(inner) + inner
 	buf = binary.BigEndian.AppendUint32(buf, uint32(size))
 	buf = append(binary.AppendUvarint(append(buf, 0x0a), uint64(len(t))), t...)
 	buf = binary.AppendUvarint(append(buf, 0x12), uint64(inner))
-	return append(binary.AppendUvarint(append(buf, 0x0a), uint64(len(object))), object...)
+	return binary.AppendUvarint(append(buf, 0x0a), uint64(object))
 }

@@ -50,9 +50,18 @@ func outOfTime(ctx context.Context, err error) error {
 	return err
 }
 
-// body reads the request's body.
+// body reads the request's body, and reserves what decoding it will take.
 func (q *query) body() ([]byte, error) {
 	defer q.r.Body.Close()
+	announced := min(q.r.ContentLength, maxBody)
+	if announced < 0 {
+		announced = maxBody
+	}
+	done, err := q.reserve(q.bodies, announced)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	limited := &io.LimitedReader{R: q.r.Body, N: maxBody + 1}
 	// Room for what is announced, and for the read that finds the end.
 	b := bytes.NewBuffer(make([]byte, 0, min(max(q.r.ContentLength, 0), maxBody)+bytes.MinRead))
@@ -64,7 +73,11 @@ func (q *query) body() ([]byte, error) {
 	if limited.N <= 0 {
 		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", maxBody))
 	}
-	return b.Bytes(), nil
+	need, err := q.checkBody(b.Bytes())
+	if err == nil {
+		_, err = q.reserve(q.decoded, need)
+	}
+	return b.Bytes(), err
 }
 
 // invalidOptions is the refusal of options that contradict themselves.

@@ -83,7 +83,15 @@ func (c *Cache) Peek(o *Object, form Form) ([]byte, error) {
 	if e := o.encodings.Load().find(form); e != nil {
 		return e.bytes, nil
 	}
-	return form.Encode(o)
+	return encodeIn(o, form)
+}
+
+func encodeIn(o *Object, form Form) ([]byte, error) {
+	b, err := form.Encode(o)
+	if err == nil {
+		o.mark(encoded)
+	}
+	return b, err
 }
 
 // Encoded returns o in form, made now or earlier. The bytes are shared: they
@@ -91,12 +99,10 @@ func (c *Cache) Peek(o *Object, form Form) ([]byte, error) {
 // than a quarter of the limit is made each time.
 func (c *Cache) Encoded(o *Object, form Form) ([]byte, error) {
 	if e := o.encodings.Load().find(form); e != nil {
-		if !o.used.Load() {
-			o.used.Store(true)
-		}
+		o.mark(used)
 		return e.bytes, nil
 	}
-	b, err := form.Encode(o)
+	b, err := encodeIn(o, form)
 	if err != nil || c == nil {
 		return b, err
 	}
@@ -119,9 +125,7 @@ const decodedWeight = 5
 // not be modified. An error is not kept.
 func (c *Cache) Derived(o *Object, d Derivation) (any, error) {
 	if e := o.encodings.Load().find(d); e != nil {
-		if !o.used.Load() {
-			o.used.Store(true)
-		}
+		o.mark(used)
 		return e.value, nil
 	}
 	value, err := d.Derive(o)
@@ -138,9 +142,7 @@ func (o *Object) Kept(form Form) []byte {
 	if e == nil {
 		return nil
 	}
-	if !o.used.Load() {
-		o.used.Store(true)
-	}
+	o.mark(used)
 	return e.bytes
 }
 
@@ -189,7 +191,7 @@ func (c *Cache) evict(want int64) {
 		c.queue = c.queue[1:]
 		c.first++
 		o := s.object.Value()
-		if o != nil && o.used.Swap(false) {
+		if o != nil && o.marks.And(^uint32(used))&used != 0 {
 			c.push(o, s)
 			continue
 		}

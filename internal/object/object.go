@@ -29,10 +29,26 @@ type Object struct {
 	attrs     atomic.Pointer[attrs]
 	encodings atomic.Pointer[encoding]
 	// Seal is the store's word for how it keeps the value (store.Event).
-	Seal uint32
-	used atomic.Bool // since the cache last looked
-	slot int         // position in the cache's queue, 0 if none; guarded by its mutex
+	Seal  uint32
+	marks atomic.Uint32
+	slot  int // position in the cache's queue, 0 if none; guarded by its mutex
 }
+
+// What marks an object.
+const (
+	used    = 1 << iota // since the cache last looked
+	encoded             // at least once, in some form
+)
+
+func (o *Object) mark(what uint32) {
+	if o.marks.Load()&what != what { // it mostly is, and then need not be written by all who read
+		o.marks.Or(what)
+	}
+}
+
+// Sound reports whether the object is known to be readable, since an encoding of
+// it was made.
+func (o *Object) Sound() bool { return o.marks.Load()&encoded != 0 }
 
 // New returns the object that a storage key below prefix names. The key is
 // prefix + "/" + [namespace + "/"] + name; key and value are kept, not copied.

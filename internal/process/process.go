@@ -8,7 +8,9 @@ package process
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/component-base/featuregate"
 	"k8s.io/kubernetes/pkg/capabilities"
@@ -19,6 +21,9 @@ type Settings struct {
 	FeatureGates    map[string]bool
 	AllowPrivileged bool
 }
+
+// maxPatchCopies is how many bytes the copies of a JSON patch may take, as upstream's.
+const maxPatchCopies = 3 << 20
 
 // first is what the first server asked for; nil until there is one.
 var (
@@ -40,6 +45,7 @@ func Set(s Settings) error {
 		if capabilities.Get().AllowPrivileged != s.AllowPrivileged {
 			return fmt.Errorf("privileged containers are switched %s in this process already", onOff(!s.AllowPrivileged))
 		}
+		atomic.StoreInt64(&jsonpatch.AccumulatedCopySizeLimit, maxPatchCopies)
 		first = &s
 		return nil
 	}

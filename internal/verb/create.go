@@ -108,7 +108,7 @@ func (v *Verbs) tryCreate(ctx context.Context, t Target, obj runtime.Object, val
 	if err != nil {
 		return nil, err
 	}
-	if err := rest.BeforeCreate(strategy, ctx, obj); err != nil {
+	if err := beforeCreate(strategy, ctx, obj); err != nil {
 		return nil, err
 	}
 	if err := validate(ctx, obj); err != nil {

@@ -167,7 +167,7 @@ func (u *updating) try(ctx context.Context, existing runtime.Object, rev uint64)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := rest.BeforeUpdate(strategy, ctx, obj, existing); err != nil {
+	if err := beforeUpdate(strategy, ctx, obj, existing); err != nil {
 		return nil, nil, err
 	}
 	// Times of owners alone are no change.
@@ -201,7 +201,7 @@ func (u *updating) tryCreate(ctx context.Context, obj runtime.Object, m metav1.O
 	if err != nil {
 		return nil, err
 	}
-	if err := rest.BeforeCreate(u.resource().Create, ctx, obj); err != nil {
+	if err := beforeCreate(u.resource().Create, ctx, obj); err != nil {
 		return nil, err
 	}
 	return beside, u.validateCreate(ctx, obj)

@@ -46,7 +46,9 @@ type Watch struct {
 	// since is where the cursor begins; there is none before the first wait.
 	since  uint64
 	cursor *state.Cursor
-	// pending are the initial events; err is told after them.
+	// initial is what is left to tell of the objects that are there when the watch
+	// begins; pending is what is told next, and err after them.
+	initial *initial
 	pending []WatchEvent
 	err     *apierrors.StatusError
 
@@ -81,10 +83,7 @@ func (v *Verbs) Watch(ctx context.Context, t Target, opts *metainternalversion.L
 	if initial || rev == 0 {
 		snapshot := v.State.Snapshot(w.resource.Storage.Prefix)
 		if initial || opts.SendInitialEvents == nil {
-			w.begin(ctx, snapshot)
-		}
-		if initial && w.bookmarks {
-			w.pending = append(w.pending, WatchEvent{Type: watch.Bookmark, Rev: snapshot.Rev, InitialEnd: true})
+			w.begin(snapshot, initial && w.bookmarks)
 		}
 		rev = snapshot.Rev
 	}
@@ -103,17 +102,54 @@ func (w *Watch) open() {
 	}
 }
 
-// begin tells the objects of a snapshot as ADDED.
-func (w *Watch) begin(ctx context.Context, snapshot state.Snapshot) {
+// convertedAtOnce is of how many initial events the objects are converted together.
+const convertedAtOnce = 500
+
+// initial are objects of a snapshot, which are told as ADDED, few at a time: a
+// watch whose client takes nothing holds no more.
+type initial struct {
+	snapshot state.Snapshot
+	from     state.Range
+	end      bool // is told
+}
+
+func (w *Watch) begin(snapshot state.Snapshot, end bool) {
+	w.initial = &initial{snapshot, state.Range{Namespace: w.sel.namespace}, end}
+}
+
+// tellInitial has the next of the initial events pending.
+func (w *Watch) tellInitial(ctx context.Context) {
+	var objects []*object.Object
+	more, most := false, len(w.buffer)
 	if w.resource.Storage.Remote != nil {
-		w.resource.Convert(ctx, w.state.Cache(), w.sel.candidates(snapshot))
+		most = convertedAtOnce
 	}
-	snapshot.Each(state.Range{Namespace: w.sel.namespace}, func(o *object.Object) bool {
-		if ok, _ := w.sel.matches(o); ok {
-			w.pending = append(w.pending, WatchEvent{Type: watch.Added, Object: o})
+	w.initial.snapshot.Each(w.initial.from, func(o *object.Object) bool {
+		if len(objects) == most {
+			more = true
+			w.initial.from.FromNamespace, w.initial.from.FromName = o.Namespace, o.Name
+			return false
+		}
+		if w.sel.named(o) {
+			objects = append(objects, o)
 		}
 		return true
 	})
+	if w.resource.Storage.Remote != nil {
+		w.resource.Convert(ctx, w.state.Cache(), objects)
+	}
+	for _, o := range objects {
+		if ok, _ := w.sel.matches(o); ok {
+			w.pending = append(w.pending, WatchEvent{Type: watch.Added, Object: o})
+		}
+	}
+	if more {
+		return
+	}
+	if w.initial.end {
+		w.pending = append(w.pending, WatchEvent{Type: watch.Bookmark, Rev: w.initial.snapshot.Rev, InitialEnd: true})
+	}
+	w.initial = nil
 }
 
 // expiredAt gives state's ErrExpired upstream's words.
@@ -141,6 +177,10 @@ func (w *Watch) Next(ctx context.Context) (events []WatchEvent, ok bool, err err
 		if len(w.pending) > 0 {
 			events, w.pending = w.pending, nil
 			return events, true, nil
+		}
+		if w.initial != nil {
+			w.tellInitial(ctx)
+			continue
 		}
 		if w.err != nil {
 			if w.buffer == nil {

@@ -1,0 +1,168 @@
+package endpoint
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/yaml"
+)
+
+// Quantities such as 1e1000000000 are valid, and what compares or rounds them makes
+// a number of so many digits: a body of 100 bytes takes minutes and all memory. No
+// quantity that means something needs them; they are refused before they are read.
+var largeExponent = regexp.MustCompile(`^[+-]?[0-9.]+[eE][+-]?[0-9]{5,}$`)
+
+// maxDigits is how many digits a quantity may have.
+const maxDigits = 1000
+
+// suspicious returns what could be such a quantity, wherever it stands in a body.
+func suspicious(body []byte) []byte {
+	digits := 0
+	for i, c := range body {
+		if c >= '0' && c <= '9' || c == '.' {
+			if digits++; digits > maxDigits {
+				return body[i+1-digits : i+1]
+			}
+			continue
+		}
+		if digits > 0 && (c == 'e' || c == 'E') {
+			end := i + 1
+			if end < len(body) && (body[end] == '+' || body[end] == '-') {
+				end++
+			}
+			first := end
+			for end < len(body) && body[end] >= '0' && body[end] <= '9' {
+				end++
+			}
+			if end-first >= 5 {
+				return body[i-digits : end]
+			}
+		}
+		digits = 0
+	}
+	return nil
+}
+
+func monstrous(quantity string) bool {
+	quantity = strings.TrimSpace(quantity)
+	return len(quantity) > maxDigits || largeExponent.MatchString(quantity)
+}
+
+// checkQuantities refuses a body with such a quantity in it.
+func (q *query) checkQuantities(body []byte) error {
+	v := q.target.Version
+	found := suspicious(body)
+	if found == nil || v.Resource.Custom() {
+		return nil
+	}
+	gvk := q.bodyVersion().WithKind(v.Resource.Kind)
+	if s := q.target.Subresource; s != nil {
+		gvk = s.GVK(v)
+	}
+	into, err := v.Resource.Scheme.New(gvk)
+	if err != nil {
+		return nil // nothing will be read from it
+	}
+	t := reflect.TypeOf(into)
+	var content any
+	if err := yaml.Unmarshal(body, &content); err != nil { // protobuf, or nothing
+		content = nil
+		if holdsQuantity(t, nil) {
+			content = string(found)
+			t = quantityType
+		}
+	}
+	if ops, ok := content.([]any); ok && holdsQuantity(t, nil) { // of a JSON patch, wherever they lead
+		content, t = ops, reflect.TypeFor[[]map[string]resource.Quantity]()
+	}
+	if monstrousIn(content, t) {
+		return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", gvk.Kind, gvk.Version, gvk.Kind, resource.ErrFormatWrong))
+	}
+	return nil
+}
+
+var quantityType = reflect.TypeFor[resource.Quantity]()
+
+// monstrousIn reports whether content, which is to be read as a t, has such a
+// quantity in it.
+func monstrousIn(content any, t reflect.Type) bool {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch c := content.(type) {
+	case string:
+		return t == quantityType && monstrous(c)
+	case []any:
+		if t == quantityType {
+			t = reflect.TypeFor[[]resource.Quantity]()
+		}
+		if t.Kind() != reflect.Slice {
+			return false
+		}
+		for _, item := range c {
+			if monstrousIn(item, t.Elem()) {
+				return true
+			}
+		}
+	case map[string]any:
+		for name, item := range c {
+			switch {
+			case t == quantityType: // in a JSON patch
+				if monstrousIn(item, t) {
+					return true
+				}
+			case t.Kind() == reflect.Map:
+				if monstrousIn(item, t.Elem()) {
+					return true
+				}
+			case t.Kind() == reflect.Struct:
+				if f, ok := fieldNamed(t, name); ok && monstrousIn(item, f) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// fieldNamed is the type of the field that is called so in JSON.
+func fieldNamed(t reflect.Type, name string) (reflect.Type, bool) {
+	for f := range t.Fields() {
+		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if tag == name {
+			return f.Type, true
+		}
+		if tag == "" && f.Anonymous && f.Type.Kind() == reflect.Struct {
+			if in, ok := fieldNamed(f.Type, name); ok {
+				return in, true
+			}
+		}
+	}
+	return nil, false
+}
+
+// holdsQuantity reports whether there are quantities in a t.
+func holdsQuantity(t reflect.Type, seen map[reflect.Type]bool) bool {
+	if seen == nil {
+		seen = map[reflect.Type]bool{}
+	}
+	if t == quantityType || seen[t] {
+		return t == quantityType
+	}
+	seen[t] = true
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return holdsQuantity(t.Elem(), seen)
+	case reflect.Struct:
+		for f := range t.Fields() {
+			if holdsQuantity(f.Type, seen) {
+				return true
+			}
+		}
+	}
+	return false
+}
