@@ -19,7 +19,8 @@ var largeExponent = regexp.MustCompile(`^[+-]?[0-9.]+[eE][+-]?[0-9]{5,}$`)
 // maxDigits is how many digits a quantity may have.
 const maxDigits = 1000
 
-// suspicious returns what could be such a quantity, wherever it stands in a body.
+// suspicious returns what could be such a quantity, wherever it stands in a body:
+// not in a word, such as a digest.
 func suspicious(body []byte) []byte {
 	digits := 0
 	for i, c := range body {
@@ -38,7 +39,14 @@ func suspicious(body []byte) []byte {
 			for end < len(body) && body[end] >= '0' && body[end] <= '9' {
 				end++
 			}
-			if end-first >= 5 {
+			before, after := byte(0), byte(0)
+			if i > digits {
+				before = body[i-digits-1]
+			}
+			if end < len(body) {
+				after = body[end]
+			}
+			if end-first >= 5 && !isLetter(before) && !isLetter(after) {
 				return body[i-digits : end]
 			}
 		}
@@ -46,6 +54,8 @@ func suspicious(body []byte) []byte {
 	}
 	return nil
 }
+
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 func monstrous(quantity string) bool {
 	quantity = strings.TrimSpace(quantity)
