@@ -23,6 +23,7 @@ const errorSize = 300
 // of how deep a merge patch is, and of how many items a strategic one has.
 const (
 	maxMergeDepth = 200
+	maxDepth      = 10_000 // what is deeper is no JSON to who decodes it
 	maxMerged     = 10_000
 )
 
@@ -40,7 +41,10 @@ func (q *query) checkBody(body []byte) (int64, error) {
 	}
 	switch types.PatchType(mediaType) {
 	case types.MergePatchType:
-		if bytes.Count(body, []byte{'{'})+bytes.Count(body, []byte{'['}) > maxMergeDepth && depth(body) > maxMergeDepth {
+		if bytes.Count(body, []byte{'{'})+bytes.Count(body, []byte{'['}) <= maxMergeDepth {
+			break
+		}
+		if d := depth(body); d > maxMergeDepth && d <= maxDepth {
 			return 0, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d levels", maxMergeDepth))
 		}
 	case types.StrategicMergePatchType:
