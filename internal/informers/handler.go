@@ -52,7 +52,7 @@ func (r *registration) begin(all state.Snapshot) {
 	gone := r.known
 	r.known = make(map[string]*object.Object, len(gone))
 	all.Each(state.Range{}, func(o *object.Object) bool {
-		key := key(o)
+		key := o.Key()
 		if before := gone[key]; before != nil {
 			r.known[key] = before
 			delete(gone, key)
@@ -68,16 +68,9 @@ func (r *registration) begin(all state.Snapshot) {
 	r.sync.Do(func() { close(r.synced) })
 }
 
-func key(o *object.Object) string {
-	if o.Namespace == "" {
-		return o.Name
-	}
-	return o.Namespace + "/" + o.Name
-}
-
 // see tells of what an object has become.
 func (r *registration) see(o *object.Object, deleted bool) {
-	key := key(o)
+	key := o.Key()
 	before := r.known[key]
 	if deleted {
 		delete(r.known, key)

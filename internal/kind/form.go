@@ -29,14 +29,14 @@ func (r *Resource) Decode(o *object.Object) (runtime.Object, error) {
 // it. An object that was never stored (Rev 0) gets no resourceVersion.
 func (r *Resource) DecodeStored(o *object.Object) (runtime.Object, error) {
 	if o.Err != nil {
-		return nil, fmt.Errorf("%s %s cannot be read: %w", r.Name, key(o), &Unreadable{Damaged: true, Err: o.Err})
+		return nil, fmt.Errorf("%s %s cannot be read: %w", r.Name, o.Key(), &Unreadable{Damaged: true, Err: o.Err})
 	}
 	if obj := r.converted(o); obj != nil {
 		return obj, nil
 	}
 	obj, err := r.Storage.Codec.Decode(o.Value)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s cannot be decoded: %w", r.Name, key(o), &Unreadable{Rev: o.Rev, Err: err})
+		return nil, fmt.Errorf("%s %s cannot be decoded: %w", r.Name, o.Key(), &Unreadable{Rev: o.Rev, Err: err})
 	}
 	m, err := meta.Accessor(obj)
 	if err != nil {
@@ -68,13 +68,6 @@ func (e *Unreadable) Error() string {
 }
 
 func (e *Unreadable) Unwrap() error { return e.Err }
-
-func key(o *object.Object) string {
-	if o.Namespace == "" {
-		return o.Name
-	}
-	return o.Namespace + "/" + o.Name
-}
 
 // Selector tells the labels and selectable fields of r's objects. It is the
 // same for each call.

@@ -63,6 +63,15 @@ func New(prefix, key string, value []byte, rev uint64, err error) *Object {
 	return o
 }
 
+// Key returns the name of the object, after its namespace and a slash if it has
+// one.
+func (o *Object) Key() string {
+	if o.Namespace == "" {
+		return o.Name
+	}
+	return o.Namespace + "/" + o.Name
+}
+
 // At returns the same object under another revision: a deletion shows the
 // last state of an object with the revision that deleted it. What was derived
 // from o is not taken along, since encodings hold the resourceVersion.
