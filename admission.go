@@ -7,15 +7,10 @@ import (
 	upstream "k8s.io/apiserver/pkg/admission"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/utils/clock"
 
 	"github.com/knarr-io/knarr/internal/admission"
-	"github.com/knarr-io/knarr/internal/controller"
 	"github.com/knarr-io/knarr/internal/controller/definitions"
-	"github.com/knarr-io/knarr/internal/controller/policystatus"
-	"github.com/knarr-io/knarr/internal/controller/resourcequota"
 	"github.com/knarr-io/knarr/internal/kind"
-	"github.com/knarr-io/knarr/internal/verb"
 )
 
 // admissionSettings are the options about admission.
@@ -51,27 +46,6 @@ func (s *Server) newAdmission(background context.Context, keeper *definitions.Ke
 	})
 }
 
-// checkPolicies checks the expressions of policies until background ends.
-func (s *Server) checkPolicies(background context.Context, verbs *verb.Verbs, current func() *kind.Catalogue, enabled controller.Enabled) {
-	if !enabled[controller.PolicyStatus] {
-		return
-	}
-	if c := policystatus.New(verbs, current, clock.RealClock{}); c != nil {
-		s.background.Go(func() { c.Run(background) })
-	}
-}
-
 // AdmissionPlugins returns the names of all admission plugins, sorted, and of
 // those that run by default, in the order in which they run.
 func AdmissionPlugins() (known, byDefault []string) { return admission.Names() }
-
-// keepQuotas keeps what quotas say is used until background ends.
-func (s *Server) keepQuotas(background context.Context, verbs *verb.Verbs, admitted *admission.Chain, current func() *kind.Catalogue) error {
-	c, err := resourcequota.New(verbs, resourcequota.Options{
-		Catalogue: current, Informers: s.informers, Turn: admitted.QuotaTurn, Clock: clock.RealClock{},
-	})
-	if c != nil {
-		s.background.Go(func() { c.Run(background) })
-	}
-	return err
-}

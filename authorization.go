@@ -1,17 +1,9 @@
 package knarr
 
 import (
-	"context"
-
-	"k8s.io/utils/clock"
-
 	"github.com/knarr-io/knarr/internal/auth/authz"
 	"github.com/knarr-io/knarr/internal/auth/node"
 	"github.com/knarr-io/knarr/internal/auth/rbac"
-	"github.com/knarr-io/knarr/internal/controller"
-	"github.com/knarr-io/knarr/internal/controller/clusterroleaggregation"
-	"github.com/knarr-io/knarr/internal/kind"
-	"github.com/knarr-io/knarr/internal/verb"
 )
 
 // authorization is the options about who may do what.
@@ -35,14 +27,4 @@ func (s *Server) authorize(rules *references) error {
 	s.authorizer, err = authz.New(options)
 	rules.UnconditionalAuthorizer, rules.AuthorizationRuleResolver = s.authorizer, roles.Resolver()
 	return err
-}
-
-// aggregateRoles keeps the rules of aggregated cluster roles until ctx ends.
-func (s *Server) aggregateRoles(ctx context.Context, verbs *verb.Verbs, catalogue *kind.Catalogue, enabled controller.Enabled) {
-	if !enabled[controller.ClusterRoleAggregation] {
-		return
-	}
-	if c := clusterroleaggregation.New(verbs, catalogue, clock.RealClock{}); c != nil {
-		s.background.Go(func() { c.Run(ctx) })
-	}
 }

@@ -317,19 +317,11 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 	verbs.Computed = map[schema.GroupResource]verb.Computed{componentstatus.Resource: componentstatus.New(s.state.Err)}
 	s.keepDefinitions(ctx, background, verbs, keeper)
 	s.background.Go(func() { s.authorizer.Run(background) })
-	s.background.Go(func() { content.Run(background, verbs) })
 	s.background.Go(func() { bootstrap.KeepFlowControl(background, verbs, catalogue, clock.RealClock{}) })
 	s.background.Go(func() { s.keepTrust(background, verbs, catalogue, first, certs) })
-	s.aggregateRoles(background, verbs, catalogue, enabled)
-	s.checkPolicies(background, verbs, keeper.Catalogue, enabled)
 	s.keepServices(background, verbs, catalogue, allocator, first)
 	s.keepAggregation(background, verbs, catalogue)
-	if enabled[controller.ResourceQuotas] {
-		if err := s.keepQuotas(background, verbs, admitted, keeper.Catalogue); err != nil {
-			return nil, err
-		}
-	}
-	return verbs, s.keepCertificates(background, verbs, catalogue, enabled, certs)
+	return verbs, s.control(background, world{verbs, catalogue, keeper.Catalogue, certs, content, admitted}, enabled)
 }
 
 // family is that of a network.

@@ -11,7 +11,6 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/knarr-io/knarr/internal/bootstrap"
-	"github.com/knarr-io/knarr/internal/controller/servicecidr"
 	"github.com/knarr-io/knarr/internal/controller/serviceip"
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/service"
@@ -60,16 +59,11 @@ func families(ranges []netip.Prefix) []api.IPFamily {
 }
 
 // keepServices keeps, until ctx ends, what goes with Services: their addresses
-// and ports, the ServiceCIDRs, and the server's own Service.
+// and ports, and the server's own Service.
 func (s *Server) keepServices(ctx context.Context, verbs *verb.Verbs, catalogue *kind.Catalogue, allocator *service.Allocator, first bootstrap.Options) {
 	now := clock.RealClock{}
 	if repairer := serviceip.New(verbs, catalogue, allocator, now); repairer != nil {
 		s.background.Go(func() { repairer.Run(ctx) })
-	}
-	if first.ServiceCIDRController {
-		if c := servicecidr.New(verbs, catalogue, now); c != nil {
-			s.background.Go(func() { c.Run(ctx) })
-		}
 	}
 	s.background.Go(func() { bootstrap.KeepKubernetes(ctx, verbs, catalogue, first, now) })
 }

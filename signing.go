@@ -1,7 +1,6 @@
 package knarr
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -9,13 +8,9 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	"k8s.io/klog/v2"
-	"k8s.io/utils/clock"
 
-	"github.com/knarr-io/knarr/internal/controller"
 	issue "github.com/knarr-io/knarr/internal/controller/certificates"
-	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/pki"
-	"github.com/knarr-io/knarr/internal/verb"
 )
 
 // ClusterSigning says who signs the certificates that are asked for by
@@ -106,20 +101,4 @@ func (c ClusterSigning) authorities(own *pki.Authority) (map[string]issue.Author
 		}
 	}
 	return all, nil
-}
-
-// keepCertificates does, until ctx ends, what is to be done with requests for
-// certificates.
-func (s *Server) keepCertificates(ctx context.Context, verbs *verb.Verbs, catalogue *kind.Catalogue, enabled controller.Enabled, certs *certificates) error {
-	signers, err := s.options.ClusterSigning.authorities(certs.bundle.CA)
-	if err != nil {
-		return err
-	}
-	for _, c := range issue.New(verbs, catalogue, issue.Options{
-		Enabled: enabled, Signers: signers, Duration: s.options.ClusterSigning.Duration,
-		Authorizer: s.authorizer, TrustBundle: certs.trust, Clock: clock.RealClock{},
-	}) {
-		s.background.Go(func() { c.Run(ctx) })
-	}
-	return nil
 }

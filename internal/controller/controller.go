@@ -55,10 +55,30 @@ type Enabled map[string]bool
 // not, whatever else the list says. Nil means "*". A name that is not known is
 // an error of one line that lists those that are.
 func Enable(list []string) (Enabled, error) {
+	byDefault, named, err := read(list)
+	if err != nil {
+		return nil, err
+	}
+	enabled := Enabled{}
+	for _, c := range all() {
+		on, is := named[c[0]]
+		enabled[c[0]] = is && on || !is && byDefault
+	}
+	return enabled, nil
+}
+
+// Named returns, of a list that Enable takes, the controllers that it names.
+func Named(list []string) Enabled {
+	_, named, _ := read(list)
+	return named
+}
+
+// read returns what a list says of all controllers, and of those it names.
+func read(list []string) (byDefault bool, named Enabled, err error) {
 	if list == nil {
 		list = []string{"*"}
 	}
-	byDefault, named := false, Enabled{}
+	named = Enabled{}
 	for _, item := range list {
 		if item == "*" {
 			byDefault = true
@@ -67,18 +87,13 @@ func Enable(list []string) (Enabled, error) {
 		name, off := strings.CutPrefix(item, "-")
 		known, err := find(name)
 		if err != nil {
-			return nil, err
+			return false, nil, err
 		}
 		if _, before := named[known]; !before { // the first to name it decides
 			named[known] = !off
 		}
 	}
-	enabled := Enabled{}
-	for _, c := range all() {
-		on, is := named[c[0]]
-		enabled[c[0]] = is && on || !is && byDefault
-	}
-	return enabled, nil
+	return byDefault, named, nil
 }
 
 // find returns the name of the controller that is called so now or formerly.

@@ -33,9 +33,8 @@ const slowRetry = 1000 * time.Second
 
 var requests = certificatesv1.SchemeGroupVersion.WithResource("certificatesigningrequests")
 
-// Options say which of the controllers there are and what they work with.
+// Options say what the controllers work with.
 type Options struct {
-	Enabled controller.Enabled
 	// Signers are the authorities by the names of those who sign: some of
 	// kubernetes.io's. Duration is how long a certificate lasts at most.
 	Signers  map[string]Authority
@@ -60,14 +59,10 @@ type Controller struct {
 	sync func(ctx context.Context, o *object.Object) error
 }
 
-// New returns the controllers that are enabled and whose kinds are served. They
-// write through verbs.
+// New returns the controllers whose kinds are served. They write through verbs.
 func New(verbs *verb.Verbs, catalogue *kind.Catalogue, o Options) []*Controller {
 	var all []*Controller
 	add := func(name, account string, versions []schema.GroupVersionResource, by func(*Controller) func(context.Context, *object.Object) error) {
-		if !o.Enabled[name] {
-			return
-		}
 		for _, gvr := range versions {
 			if v := catalogue.Lookup(gvr); v != nil {
 				c := &Controller{
@@ -109,7 +104,10 @@ func versions(resource string, names ...string) []schema.GroupVersionResource {
 	return all
 }
 
-// Run looks at objects until ctx ends.
+// Name is the controller's.
+func (c *Controller) Name() string { return c.name }
+
+// Run looks at objects until ctx ends. It may be called again then.
 func (c *Controller) Run(ctx context.Context) {
 	storage := c.version.Resource.Storage
 	see := func(e *state.Event) {

@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -33,7 +34,6 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/utils/clock"
 
-	"github.com/knarr-io/knarr/internal/controller"
 	"github.com/knarr-io/knarr/internal/controller/certificates"
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/kind/native"
@@ -64,6 +64,7 @@ type cluster struct {
 	verbs     *verb.Verbs
 	catalogue *kind.Catalogue
 	options   certificates.Options
+	enabled   []string
 	ca        *authority
 }
 
@@ -76,12 +77,10 @@ func newCluster(t *testing.T, clock clock.Clock, ca *authority, enabled ...strin
 	}
 	c := &cluster{t: t, ca: ca, catalogue: catalogue, verbs: &verb.Verbs{State: statetest.Start(t), Ownership: new(ownership.Managers).For}}
 	c.options = certificates.Options{
-		Enabled: controller.Enabled{}, Signers: map[string]certificates.Authority{}, Duration: 365 * 24 * time.Hour,
+		Signers: map[string]certificates.Authority{}, Duration: 365 * 24 * time.Hour,
 		Authorizer: authorizer.AuthorizerFunc(mayAsk), Clock: clock,
 	}
-	for _, name := range enabled {
-		c.options.Enabled[name] = true
-	}
+	c.enabled = enabled
 	for _, name := range []string{kubeletServing, kubeletClient, client, legacy} {
 		c.options.Signers[name] = ca.issuing
 	}
@@ -111,7 +110,9 @@ func (c *cluster) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	for _, one := range certificates.New(c.verbs, c.catalogue, c.options) {
-		running.Go(func() { one.Run(ctx) })
+		if slices.Contains(c.enabled, one.Name()) {
+			running.Go(func() { one.Run(ctx) })
+		}
 	}
 	c.t.Cleanup(func() {
 		cancel()

@@ -24,7 +24,7 @@ func TestSignerRetries(t *testing.T) {
 	await(t, "it is signed", func() bool { return len(c.request("a").Status.Certificate) > 0 })
 }
 
-// Only what is enabled and served runs.
+// Only what has something to do is there.
 func TestControllers(t *testing.T) {
 	c := newCluster(t, clock.RealClock{}, newAuthority(t, time.Hour))
 	count := func(want int, what string) {
@@ -33,14 +33,9 @@ func TestControllers(t *testing.T) {
 			t.Errorf("%d controllers %s, want %d", got, what, want)
 		}
 	}
-	count(0, "of none")
-	var err error
-	if c.options.Enabled, err = controller.Enable(nil); err != nil {
-		t.Fatal(err)
-	}
 	count(4, "without a bundle to publish")
 	c.options.TrustBundle = newAuthority(t, time.Hour).certPEM
-	count(5, "by default")
+	count(5, "with one")
 }
 
 // One bundle tells what the server's certificate is verified with, whatever others do.

@@ -15,6 +15,7 @@ package everynamespace
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -66,8 +67,10 @@ type Keeper struct {
 
 // content is an object that is in every namespace.
 type content struct {
-	version *kind.Version
-	name    string
+	// controller is the name of the one that keeps it.
+	controller string
+	version    *kind.Version
+	name       string
 	// as is who makes it.
 	as user.Info
 	// new makes a hub object, but for its name and namespace.
@@ -82,6 +85,7 @@ func New(st *state.State, catalogue *kind.Catalogue, o Options) *Keeper {
 	k := &Keeper{options: o, state: st, namespaces: catalogue.Lookup(corev1.SchemeGroupVersion.WithResource(Resource.Resource))}
 	add := func(enabled string, c *content) {
 		if o.Enabled[enabled] && c.version != nil {
+			c.controller = enabled
 			k.content = append(k.content, c)
 		}
 	}
@@ -163,16 +167,12 @@ func (k *Keeper) Update(context.Context, runtime.Object, runtime.Object, bool) (
 // Delete changes nothing: a namespace is empty when it goes.
 func (k *Keeper) Delete(context.Context, runtime.Object) ([]store.Change, error) { return nil, nil }
 
-// Run keeps the objects through verbs until ctx ends, and returns when nothing
-// of it runs any more.
-func (k *Keeper) Run(ctx context.Context, verbs *verb.Verbs) {
-	if k.namespaces == nil || len(k.content) == 0 {
-		return
-	}
-	var running sync.WaitGroup
-	defer running.Wait()
-	for _, c := range k.content {
-		running.Go(func() { k.keep(ctx, verbs, c) })
+// Run keeps what the controller of that name keeps through verbs until ctx ends,
+// and returns when nothing of it runs any more.
+func (k *Keeper) Run(ctx context.Context, verbs *verb.Verbs, name string) {
+	i := slices.IndexFunc(k.content, func(c *content) bool { return c.controller == name })
+	if i >= 0 && k.namespaces != nil {
+		k.keep(ctx, verbs, k.content[i])
 	}
 }
 

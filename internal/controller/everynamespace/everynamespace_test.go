@@ -82,7 +82,9 @@ func newCluster(t *testing.T, controllers ...string) *cluster {
 func (c *cluster) run() {
 	ctx, cancel := context.WithCancel(c.ctx)
 	var running sync.WaitGroup
-	running.Go(func() { c.keeper.Run(ctx, c.verbs) })
+	for _, name := range []string{controller.ServiceAccounts, controller.RootCAPublisher} {
+		running.Go(func() { c.keeper.Run(ctx, c.verbs, name) })
+	}
 	c.Cleanup(func() { cancel(); running.Wait() })
 }
 
@@ -404,7 +406,7 @@ func TestSwitchedOff(t *testing.T) {
 			t.Errorf("--controllers=%s: service account %v, config map %v", test.controllers, account, root)
 		}
 		if !test.account && !test.root {
-			c.keeper.Run(c.ctx, c.verbs) // returns, as there is nothing to do
+			c.keeper.Run(c.ctx, c.verbs, controller.ServiceAccounts) // returns, as there is nothing to do
 		}
 	}
 }
