@@ -197,7 +197,7 @@ func New(o *Options) (*Auditor, error) {
 		if w != os.Stdout {
 			a.closers = append(a.closers, w)
 		}
-		backends = slices.Insert(backends, 0, o.Log.wrap(pluginlog.NewBackend(w, o.Log.Format, o.Log.version())))
+		backends = slices.Insert(backends, 0, o.Log.wrap(o.Log.backend(w)))
 	}
 	if len(backends) == 0 {
 		return nil, nil
@@ -231,6 +231,14 @@ func (o *LogOptions) open() (io.WriteCloser, error) {
 		compress: o.Compress, now: time.Now,
 	}
 	return r, r.start()
+}
+
+// backend returns what writes events to w.
+func (o *LogOptions) backend(w io.Writer) audit.Backend {
+	if o.Format == pluginlog.FormatJson && o.version() == auditv1.SchemeGroupVersion {
+		return newLines(w)
+	}
+	return pluginlog.NewBackend(w, o.Format, o.version())
 }
 
 func (d *Delivery) version() schema.GroupVersion {
