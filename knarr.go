@@ -71,6 +71,12 @@ type Options struct {
 	// GoawayChance is the share of requests, up to 0.02, after which clients of
 	// HTTP/2 are asked to connect anew.
 	GoawayChance float64
+	// CORSAllowedOrigins are expressions for the origins of web pages that browsers
+	// let see answers, each pinned to both ends of the host. Default none.
+	CORSAllowedOrigins []string
+	// StrictTransportSecurityDirectives is what browsers are told of HSTS: max-age=…,
+	// includeSubDomains, preload. Default nothing.
+	StrictTransportSecurityDirectives []string
 	// ClientCAFile names further authorities of client certificates.
 	ClientCAFile string
 	// ProxyClientCertFile and ProxyClientKeyFile are what the server shows those

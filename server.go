@@ -363,6 +363,8 @@ func (s *Server) handler(current func() *kind.Catalogue, verbs *verb.Verbs, cert
 		MaxMutatingInFlight: s.options.MaxMutatingRequestsInflight,
 		Fairness:            s.fairness,
 		Estimate:            s.estimator(current),
+		CORSAllowedOrigins:  s.options.CORSAllowedOrigins,
+		HSTSDirectives:      s.options.StrictTransportSecurityDirectives,
 		Stopping:            s.stopping,
 	}), nil
 }

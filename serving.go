@@ -7,7 +7,9 @@ import (
 	"log"
 	"math/rand/v2"
 	"net/http"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	cliflag "k8s.io/component-base/cli/flag"
@@ -32,8 +34,31 @@ func (o *Options) checkServing() error {
 	case o.HTTP2MaxStreamsPerConnection < 0:
 		return errors.New("--http2-max-streams-per-connection must not be negative; 0 is the default")
 	}
+	if err := checkOrigins(o.CORSAllowedOrigins); err != nil {
+		return err
+	}
+	for _, d := range o.StrictTransportSecurityDirectives {
+		if age, ok := strings.CutPrefix(d, "max-age="); d != "includeSubDomains" && d != "preload" && (!ok || age == "" || strings.Contains(age, "=")) {
+			return fmt.Errorf("--strict-transport-security-directives has %q; allowed are max-age=SECONDS, includeSubDomains and preload", d)
+		}
+	}
 	_, err := o.tlsConfig()
 	return err
+}
+
+// checkOrigins checks that expressions are such, and that each is for whole hosts:
+// it matches something before them and something after (CVE-2022-1996).
+func checkOrigins(origins []string) error {
+	for _, origin := range origins {
+		if _, err := regexp.Compile(origin); err != nil {
+			return fmt.Errorf("--cors-allowed-origins has %q, which is no expression: %w", origin, err)
+		}
+		begins, ends := strings.Contains(origin, "^") || strings.Contains(origin, "//"), strings.ContainsAny(origin, "$:")
+		if !begins || !ends {
+			return fmt.Errorf("--cors-allowed-origins has %q, which would match parts of hosts: pin it to their start by // or ^, and to their end by $ or (:|$)", origin)
+		}
+	}
+	return nil
 }
 
 // tlsConfig is what all connections have in common.

@@ -157,6 +157,7 @@ func TestServeFlags(t *testing.T) {
 		"--authentication-token-webhook-version=v1", "--authentication-token-webhook-cache-ttl=0",
 		"--tls-sni-cert-key=c1,k1", "--tls-sni-cert-key=c2,k2:a.example,*.b.example", "--tls-min-version=VersionTLS13", "--tls-cipher-suites=S1,S2",
 		"--tls-curve-preferences=29,23", "--disable-http2-serving", "--http2-max-streams-per-connection=7", "--goaway-chance=0.01",
+		"--cors-allowed-origins=//a$,//b$", "--strict-transport-security-directives=max-age=1,preload",
 		"--authorization-mode=ABAC,Webhook", "--authorization-policy-file=p", "--authorization-config=ac", "--authorization-webhook-config-file=w",
 		"--authorization-webhook-version=v1", "--authorization-webhook-cache-authorized-ttl=0", "--authorization-webhook-cache-unauthorized-ttl=1s")
 	if err != nil {
@@ -187,6 +188,7 @@ func TestServeFlags(t *testing.T) {
 		TLSSNICertKeys:             []knarr.NamedCertKey{{CertFile: "c1", KeyFile: "k1"}, {CertFile: "c2", KeyFile: "k2", Names: []string{"a.example", "*.b.example"}}},
 		TLSMinVersion:              "VersionTLS13", TLSCipherSuites: []string{"S1", "S2"}, TLSCurvePreferences: []int32{29, 23},
 		DisableHTTP2Serving: true, HTTP2MaxStreamsPerConnection: 7, GoawayChance: 0.01,
+		CORSAllowedOrigins: []string{"//a$", "//b$"}, StrictTransportSecurityDirectives: []string{"max-age=1", "preload"},
 		AuthorizationModes: []string{"ABAC", "Webhook"}, AuthorizationPolicyFile: "p", AuthorizationConfig: "ac", AuthorizationWebhookConfigFile: "w",
 		AuthorizationWebhookVersion: "v1", AuthorizationWebhookCacheAuthorizedTTL: -1, AuthorizationWebhookCacheUnauthorizedTTL: time.Second,
 	}

@@ -28,6 +28,8 @@ func (f *tlsFlags) addTo(fs *pflag.FlagSet, o *knarr.Options) {
 	fs.BoolVar(&o.DisableHTTP2Serving, "disable-http2-serving", o.DisableHTTP2Serving, "speak HTTP/1.1 only")
 	fs.IntVar(&o.HTTP2MaxStreamsPerConnection, "http2-max-streams-per-connection", o.HTTP2MaxStreamsPerConnection, "how many requests of an HTTP/2 connection may run at once (default 250)")
 	fs.Float64Var(&o.GoawayChance, "goaway-chance", o.GoawayChance, "share of requests, up to 0.02, after which clients of HTTP/2 are asked to connect anew")
+	fs.StringSliceVar(&o.CORSAllowedOrigins, "cors-allowed-origins", o.CORSAllowedOrigins, "expressions for the origins of web pages that browsers let see answers, such as ^https://example\\.com$ (default none)")
+	fs.StringSliceVar(&o.StrictTransportSecurityDirectives, "strict-transport-security-directives", o.StrictTransportSecurityDirectives, "what browsers are told of HSTS: max-age=SECONDS, includeSubDomains, preload (default nothing)")
 }
 
 // complete turns the flags into options.

@@ -63,6 +63,10 @@ type Options struct {
 	// refused (KEP-1040), by what Estimate thinks they cost.
 	Fairness flowcontrol.Interface
 	Estimate flowcontrolrequest.WorkEstimatorFunc
+	// CORSAllowedOrigins are expressions for the origins of pages that browsers let
+	// see answers; HSTSDirectives is what Strict-Transport-Security says. Empty for no
+	// such header.
+	CORSAllowedOrigins, HSTSDirectives []string
 	// Stopping is closed when the server begins to stop: watches then end.
 	Stopping <-chan struct{}
 }
@@ -116,10 +120,12 @@ func New(o Options) http.Handler {
 	h = filters.WithAudit(h, o.Audit, o.AuditPolicy, longRunning)
 	unauthorized := filters.WithFailedAuthenticationAudit(filters.Unauthorized(e.status), o.Audit, o.AuditPolicy)
 	h = filters.WithAuthentication(h, o.Authenticator, unauthorized, o.APIAudiences, nil)
+	h = serverfilters.WithCORS(h, o.CORSAllowedOrigins, nil, nil, nil, "true")
 	h = filters.WithWarningRecorder(h)
 	h = withCutOff(h)
 	h = filters.WithRequestDeadline(h, o.Audit, o.AuditPolicy, longRunning, e.status, o.RequestTimeout)
 	h = filters.WithCacheControl(h)
+	h = serverfilters.WithHSTS(h, o.HSTSDirectives)
 	if o.Audit != nil {
 		h = filters.WithLatencyTrackers(h) // for the record of slow requests
 	}
