@@ -46,6 +46,10 @@ type Options struct {
 
 	// BindAddress is the IP address to listen on; default 127.0.0.1.
 	BindAddress net.IP
+	// AdvertiseAddress is where the kubernetes Service sends clients; by default
+	// BindAddress, or an address of this machine if that cannot be reached from
+	// others.
+	AdvertiseAddress net.IP
 	// SecurePort is the port to listen on; 0 takes a free one.
 	SecurePort int
 

@@ -278,6 +278,7 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 	first := bootstrap.Options{
 		ServiceRanges:         ranges,
 		ServiceCIDRController: enabled[controller.ServiceCIDRs],
+		AdvertiseAddress:      s.options.AdvertiseAddress,
 		BindAddress:           s.options.BindAddress,
 		Port:                  s.port(),
 		ClientCA:              certs.clients.pem(),

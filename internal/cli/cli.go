@@ -29,16 +29,7 @@ const defaultDataDir = "knarr-data"
 // returns the exit code. An error is one line on stderr. What the built-in
 // kubectl refuses ends the process from within kubectl.
 func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRoot()
-	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	if err := root.Execute(); err != nil {
-		fmt.Fprintln(stderr, "knarr:", oneLine(err))
-		return 1
-	}
-	return 0
+	return execute("knarr", newRoot(), args, stdin, stdout, stderr)
 }
 
 func newRoot() *cobra.Command {
@@ -64,7 +55,7 @@ func newRoot() *cobra.Command {
 		&cobra.Group{ID: other, Title: "Other:"},
 	)
 	root.SetHelpCommandGroupID(other)
-	root.AddCommand(newServe(), newKubectl(), newProxy(), newVersion())
+	root.AddCommand(newServe(), newEnvtest(), newKubectl(), newProxy(), newVersion())
 	return root
 }
 
@@ -81,9 +72,15 @@ func oneLine(err error) string {
 	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
 
+// temporary reports whether this program is one that go run has made, and will
+// remove.
+func temporary() bool {
+	return filepath.Base(filepath.Dir(os.Args[0])) == "exe" && strings.Contains(os.Args[0], "go-build")
+}
+
 // program is how the user calls this program, for hints.
 func program() string {
-	if filepath.Base(filepath.Dir(os.Args[0])) == "exe" && strings.Contains(os.Args[0], "go-build") {
+	if temporary() {
 		return "go run ./cmd/knarr"
 	}
 	return quote(os.Args[0])

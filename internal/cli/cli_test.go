@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,9 +18,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"knarr": func() { os.Exit(Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
-	})
+	run := func() { os.Exit(RunAs(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
+	testscript.Main(m, map[string]func(){"knarr": run, apiServerName: run, etcdName: run, kubectlName: run})
 }
 
 // The scripts are what users do, in their words.
@@ -29,7 +29,9 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await":      await,
 			"decode":     decode,
+			"freeports":  freePorts,
 			"newrequest": newRequest,
+			"poll":       poll,
 			"setenv":     setenv,
 			"terminate":  terminate,
 		},
@@ -58,7 +60,9 @@ func terminate(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: terminate")
 	}
 	for _, cmd := range ts.BackgroundCmds() {
-		if len(cmd.Args) > 1 && cmd.Args[1] == "serve" && cmd.ProcessState == nil {
+		name := filepath.Base(cmd.Args[0])
+		serves := name == apiServerName || name == etcdName || len(cmd.Args) > 1 && cmd.Args[1] == "serve"
+		if serves && cmd.ProcessState == nil {
 			ts.Check(cmd.Process.Signal(syscall.SIGTERM))
 		}
 	}

@@ -39,6 +39,17 @@ data directory.`,
 	}
 }
 
+// newKubectlAlone is the program kubectl, which knows nothing of knarr.
+func newKubectlAlone() *cobra.Command {
+	return &cobra.Command{
+		Use:                kubectlName,
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return execKubectl(cmd, "", args)
+		},
+	}
+}
+
 // runKubectl runs kubectl with the arguments of the user after those in before.
 func runKubectl(cmd *cobra.Command, before, args []string) error {
 	dataDir, args, err := cutDataDir(args)
@@ -50,6 +61,11 @@ func runKubectl(cmd *cobra.Command, before, args []string) error {
 	if err != nil {
 		return err
 	}
+	return execKubectl(cmd, config, args)
+}
+
+// execKubectl runs kubectl; config, if not empty, is the default of --kubeconfig.
+func execKubectl(cmd *cobra.Command, config string, args []string) error {
 	if err := tellVersion(version.Kubernetes()); err != nil {
 		return err
 	}

@@ -39,7 +39,9 @@ Flags that kube-apiserver has mean what they mean there.`,
 			// A second signal ends the process at once, as no one catches it.
 			ctx, release := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer release()
-			return serve(ctx, release, options, cmd.OutOrStdout())
+			return serve(ctx, release, options, func(url string, took time.Duration) {
+				printReady(cmd.OutOrStdout(), url, options, took)
+			})
 		},
 	}
 	f.addTo(cmd.Flags())
@@ -56,9 +58,9 @@ const gcPercent = 50
 // twenty writes. Half of this is garbage that is let be.
 const ballast = 24 << 20
 
-// serve serves until ctx ends, then calls stopping and stops. Requests have as
-// long to finish as they had at most from the start.
-func serve(ctx context.Context, stopping func(), o knarr.Options, stdout io.Writer) error {
+// serve serves until ctx ends, then calls stopping and stops; it calls ready
+// before. Requests have as long to finish as they had at most from the start.
+func serve(ctx context.Context, stopping func(), o knarr.Options, ready func(url string, took time.Duration)) error {
 	debug.SetGCPercent(gcPercent)
 	began := time.Now()
 	server, err := knarr.Start(ctx, o)
@@ -68,7 +70,7 @@ func serve(ctx context.Context, stopping func(), o knarr.Options, stdout io.Writ
 		}
 		return err
 	}
-	printReady(stdout, server.URL(), o, time.Since(began))
+	ready(server.URL(), time.Since(began))
 	releaseStartup()
 	if unlimited := debug.SetMemoryLimit(-1) == math.MaxInt64; unlimited { // a limit would count it
 		defer runtime.KeepAlive(make([]byte, ballast))

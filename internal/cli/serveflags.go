@@ -76,6 +76,7 @@ func (f *serveFlags) addTo(fs *pflag.FlagSet) {
 
 	fs.IntVar(&f.SecurePort, "secure-port", f.SecurePort, "port to serve HTTPS on; 0 takes a free one")
 	fs.IPVar(&f.BindAddress, "bind-address", f.BindAddress, "IP address to listen on")
+	fs.IPVar(&f.AdvertiseAddress, "advertise-address", f.AdvertiseAddress, "IP address at which others reach the server (default --bind-address, or one of this machine)")
 	fs.BoolVar(&f.EnableAggregatorRouting, "enable-aggregator-routing", f.EnableAggregatorRouting, "pass requests on to the endpoints of Services instead of their addresses")
 	fs.BoolVar(&f.rejectRedirects, "aggregator-reject-forwarding-redirect", f.rejectRedirects, "refuse answers of other servers that would send the client elsewhere")
 
