@@ -43,6 +43,7 @@ import (
 	"github.com/knarr-io/knarr/internal/kubeconfig"
 	"github.com/knarr-io/knarr/internal/loopback"
 	"github.com/knarr-io/knarr/internal/openapi"
+	"github.com/knarr-io/knarr/internal/pki"
 	"github.com/knarr-io/knarr/internal/pods"
 	"github.com/knarr-io/knarr/internal/process"
 	"github.com/knarr-io/knarr/internal/reviews"
@@ -58,6 +59,8 @@ import (
 type Server struct {
 	options  Options
 	access   kubeconfig.Access
+	// authority is the server's own.
+	authority *pki.Authority
 	listener net.Listener
 	http     *http.Server
 	health   *health.Handler
@@ -68,6 +71,9 @@ type Server struct {
 	authenticator *authn.Authenticator
 	authorizer    *authz.Authorizer
 	aggregation   *aggregation
+	definitions   *definitions.Keeper
+	// mark is what Reset goes back to; nil where there is no way back.
+	mark atomic.Pointer[state.Mark]
 	// informers and loopback let upstream's code read and write the server's
 	// objects as clients do.
 	informers *informers.Factory
@@ -205,6 +211,7 @@ func (s *Server) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.authority = certs.bundle.CA
 	s.access = kubeconfig.Access{Server: s.URL(), CA: certs.trust, Cert: certs.bundle.Admin.CertPEM, Key: certs.bundle.Admin.KeyPEM}
 	rules.state, rules.native = s.state, catalogue
 	if err := s.authorize(rules); err != nil {
@@ -217,6 +224,7 @@ func (s *Server) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.definitions = keeper
 	s.informers = informers.New(s.state, keeper.Catalogue)
 	rules.current, rules.elsewhere = keeper.Catalogue, s.loopback.Config
 	verbs, err := s.prepare(ctx, catalogue, keeper, certs, ranges)
@@ -233,6 +241,9 @@ func (s *Server) start(ctx context.Context) error {
 		if err := s.access.WriteFile(filepath.Join(o.DataDir, "admin.kubeconfig")); err != nil {
 			return err
 		}
+	}
+	if err := s.Checkpoint(ctx); err != nil && !errors.Is(err, state.ErrNoWayBack) {
+		return err
 	}
 	s.serve(handler, certs)
 	return nil

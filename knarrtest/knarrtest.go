@@ -1,5 +1,9 @@
 // Package knarrtest starts servers for tests: real ones, over TLS, that keep
-// their objects in memory and end with the test.
+// their objects in memory and end with the test. Options give them what a test
+// finds there: definitions of custom resources, webhooks.
+//
+// Many tests may have a server each, in parallel. Where many share one,
+// Server.Reset makes it what it was when it was handed out.
 package knarrtest
 
 import (
@@ -10,15 +14,24 @@ import (
 	"github.com/knarr-io/knarr"
 )
 
-// Start starts a server on a free port and stops it when the test ends, which
-// fails the test if the server does not stop cleanly.
-func Start(t testing.TB) *knarr.Server {
-	t.Helper()
-	return StartWith(t, knarr.Options{})
+// Option is something that a server is given before it is handed out.
+type Option interface {
+	// objects returns what is to be made.
+	objects() ([]*object, error)
+	// change has a say in what others make.
+	change(*object) error
 }
 
-// StartWith is Start with options of the caller's.
-func StartWith(t testing.TB, o knarr.Options) *knarr.Server {
+// Start starts a server on a free port and stops it when the test ends, which
+// fails the test if the server does not stop cleanly.
+func Start(t testing.TB, with ...Option) *knarr.Server {
+	t.Helper()
+	return StartWith(t, knarr.Options{}, with...)
+}
+
+// StartWith is Start with options of the server's. What kube-controller-manager would
+// do is left undone with Controllers: []string{}.
+func StartWith(t testing.TB, o knarr.Options, with ...Option) *knarr.Server {
 	t.Helper()
 	server, err := knarr.Start(t.Context(), o)
 	if err != nil {
@@ -31,5 +44,8 @@ func StartWith(t testing.TB, o knarr.Options) *knarr.Server {
 			t.Errorf("stopping the server: %v", err)
 		}
 	})
+	if err := install(t.Context(), server, with); err != nil {
+		t.Fatal(err)
+	}
 	return server
 }

@@ -3,9 +3,11 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,14 +27,34 @@ type apiServer struct {
 	etcdServers []string
 }
 
-func newAPIServer() *cobra.Command {
+// bystanders are the controllers that make objects nobody has asked for. Suites
+// that were written for kube-apiserver alone count on there being none.
+var bystanders = []string{"-serviceaccount-controller", "-root-ca-certificate-publisher-controller"}
+
+// controllersVariable is for suites whose flags of kube-apiserver are fixed.
+const controllersVariable = "KNARR_CONTROLLERS"
+
+func newAPIServerFlags() *apiServer {
 	s := &apiServer{serveFlags: newServeFlags()}
+	s.Controllers = append([]string{"*"}, bystanders...)
+	if given := os.Getenv(controllersVariable); given != "" {
+		s.Controllers = strings.Split(given, ",")
+	}
+	return s
+}
+
+func newAPIServer() *cobra.Command {
+	s := newAPIServerFlags()
 	cmd := &cobra.Command{
 		Use:   apiServerName,
 		Short: "Serve the Kubernetes API, for tests",
 		Long: `knarr called as kube-apiserver: it takes kube-apiserver's flags, listens on 127.0.0.1
 unless told otherwise, and keeps its objects in memory. --etcd-servers has to name the
 etcd that knarr envtest has made.
+
+It does what of kube-controller-manager's work makes no objects that tests for
+kube-apiserver alone do not expect; --controllers, or the variable KNARR_CONTROLLERS,
+says otherwise.
 
 It ends with the process that started it.`,
 		Version: version.Kubernetes(),

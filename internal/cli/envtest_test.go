@@ -53,7 +53,7 @@ func poll(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func parseAPIServer(args ...string) (knarr.Options, error) {
-	s, cmd := &apiServer{serveFlags: newServeFlags()}, newAPIServer()
+	s, cmd := newAPIServerFlags(), newAPIServer()
 	cmd.ResetFlags()
 	s.addTo(cmd.Flags())
 	if err := cmd.ParseFlags(args); err != nil {
@@ -80,6 +80,26 @@ func TestAPIServerDefaults(t *testing.T) {
 	}
 	if !slices.Equal(got.AuthorizationModes, []string{"RBAC"}) || got.AnonymousAuth == nil || !*got.AnonymousAuth {
 		t.Errorf("authorization by %v, anonymous %v", got.AuthorizationModes, got.AnonymousAuth)
+	}
+}
+
+// What kube-controller-manager does is done as far as nobody sees objects of it that
+// he has not asked for, unless the suite says otherwise, or who runs it.
+func TestAPIServerControllers(t *testing.T) {
+	for _, test := range []struct {
+		variable string
+		args     []string
+		want     []string
+	}{
+		{"", nil, append([]string{"*"}, bystanders...)},
+		{"*", nil, []string{"*"}},
+		{"*", []string{"--controllers=-*"}, []string{"-*"}},
+	} {
+		t.Setenv(controllersVariable, test.variable)
+		got, err := parseAPIServer(append(test.args, "--etcd-servers=http://127.0.0.1:2379")...)
+		if err != nil || !slices.Equal(got.Controllers, test.want) {
+			t.Errorf("%q %v: %v, %v, want %v", test.variable, test.args, got.Controllers, err, test.want)
+		}
 	}
 }
 

@@ -103,6 +103,22 @@ type Sealer interface {
 	Outdated(key string, seal uint32) bool
 }
 
+// Rewinder is a Store that can be made again what it was: one that nobody else
+// uses and that keeps nothing.
+type Rewinder interface {
+	// Mark returns what the store holds now. Before any other commit it calls
+	// then, which must not call the store: for who follows to note the same.
+	Mark(ctx context.Context, then func()) (Mark, error)
+	// Rewind makes the store hold what it held at the mark, at the revisions
+	// that this had, and takes a new revision for that. The Follower is told
+	// nothing: then does it, before any other commit. A mark is that of this
+	// store, and can be gone back to any number of times.
+	Rewind(ctx context.Context, m Mark, then func(rev uint64)) error
+}
+
+// Mark is what a Rewinder held at some time, in its own terms.
+type Mark any
+
 // Load is everything a store holds when it is started.
 type Load struct {
 	// Floor is the revision of the base: the oldest at which reads are exact.

@@ -189,6 +189,39 @@ func (k *Keeper) Run(ctx context.Context) {
 	}, gaveUp)
 }
 
+// Begin settles what is not as the keeper knows it: it is for a state that has become
+// another at once, and does what Committed does for each definition, but makes the
+// catalogue only once of those that are gone.
+func (k *Keeper) Begin(ctx context.Context) {
+	if k.definitions == nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := k.state().Snapshot(k.definitions.Resource.Storage.Prefix)
+	gone := map[string]*definition{}
+	for name, d := range k.byName {
+		if all.Get("", name) == nil {
+			gone[name] = d
+			k.forget(name, d)
+		}
+	}
+	if len(gone) > 0 {
+		k.publish()
+	}
+	for name, d := range gone {
+		if err := k.keepServices(ctx, d.group, d.served); err != nil {
+			k.retry(item{name: name}, err)
+		}
+	}
+	all.Each(state.Range{}, func(o *object.Object) bool {
+		if err := k.settle(ctx, o.Name); err != nil {
+			k.retry(item{name: o.Name}, err)
+		}
+		return true
+	})
+}
+
 // begin has all definitions looked at, those that are gone too.
 func (k *Keeper) begin(all state.Snapshot) {
 	all.Each(state.Range{}, func(o *object.Object) bool {

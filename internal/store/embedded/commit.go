@@ -19,6 +19,7 @@ type request struct {
 	ctx     context.Context
 	changes []store.Change
 	events  []store.Event // what it became, for the follower; nil if nothing
+	do      func()        // in place of changes
 
 	revs []uint64
 	err  error
@@ -145,10 +146,17 @@ func (s *Store) abandon(queue []*request) {
 // commit decides as many requests from the head of the queue as make a batch,
 // writes them, tells the follower, and answers. It returns how many they were.
 func (s *Store) commit(queue []*request) int {
+	if r := queue[0]; r.do != nil {
+		if r.err = s.failure(); r.err == nil {
+			r.do()
+		}
+		close(r.done)
+		return 1
+	}
 	now := wallTime(s.clock.Now())
 	rev, size, n := s.rev.Load(), 0, 0
 	for _, r := range queue {
-		if n > 0 && size > maxBatchBytes {
+		if n > 0 && size > maxBatchBytes || r.do != nil {
 			break
 		}
 		n++

@@ -17,11 +17,26 @@ import (
 // Options are the zero value for everyday use.
 type Options = embedded.Options
 
+// Store is a store.Store that can be made again what it was.
+type Store struct{ *embedded.Store }
+
+var _ store.Rewinder = Store{}
+
 // New returns an empty store.
-func New(opts Options) store.Store {
+func New(opts Options) Store {
 	e := &engine{}
 	e.floor.Store(1)
-	return embedded.New(e, opts)
+	return Store{embedded.New(e, opts)}
+}
+
+// Mark implements store.Rewinder.
+func (s Store) Mark(ctx context.Context, then func()) (store.Mark, error) {
+	return s.Store.Mark(ctx, then)
+}
+
+// Rewind implements store.Rewinder.
+func (s Store) Rewind(ctx context.Context, m store.Mark, then func(rev uint64)) error {
+	return s.Restore(ctx, m.(*embedded.Mark), then)
 }
 
 // engine keeps nothing but the floor.
