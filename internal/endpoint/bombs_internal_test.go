@@ -1,6 +1,15 @@
 package endpoint
 
-import "testing"
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
 
 // What could be a monstrous quantity is found wherever one may stand, and not in the
 // words that bodies are full of.
@@ -18,5 +27,48 @@ func TestSuspicious(t *testing.T) {
 		if got := string(suspicious([]byte(body))); got != want {
 			t.Errorf("%s: %q, want %q", body, got, want)
 		}
+	}
+}
+
+// In protobuf, only where a quantity is read: the uid of an object may look like one.
+func TestQuantitiesInProtobuf(t *testing.T) {
+	body := func(uid, limit, overhead string) []byte {
+		quantity := func(s string) []byte {
+			return protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), s)
+		}
+		entry := func(s string) []byte {
+			e := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "cpu")
+			return protowire.AppendBytes(protowire.AppendTag(e, 2, protowire.BytesType), quantity(s))
+		}
+		// What the library would write of a pod without them, and then those.
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a", UID: types.UID(uid)}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a"}}}}
+		raw, err := pod.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		limits := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), entry(limit)) // ResourceRequirements.limits
+		container := protowire.AppendBytes(protowire.AppendTag(nil, 8, protowire.BytesType), limits)    // Container.resources
+		spec := protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), container)      // PodSpec.containers
+		spec = protowire.AppendBytes(protowire.AppendTag(spec, 32, protowire.BytesType), entry(overhead))
+		raw = protowire.AppendBytes(protowire.AppendTag(raw, 2, protowire.BytesType), spec)
+		return protowire.AppendBytes(protowire.AppendTag([]byte("k8s\x00"), 2, protowire.BytesType), raw)
+	}
+	pod := reflect.TypeFor[corev1.Pod]()
+	const uid, large = "12e34567-aaaa-4bbb-8ccc-123e45678901", "-1e1000000000"
+	if suspicious(body(uid, "1", "1")) == nil {
+		t.Fatal("the uid is none to be looked at")
+	}
+	for _, test := range []struct {
+		limit, overhead string
+		want            bool
+	}{{"1", "1e3", false}, {large, "1", true}, {"1", large, true}, {strings.Repeat("1", 1001), "1", true}, {strings.Repeat("0", 85) + "1e1000000000", "1", true}} {
+		made := body(uid, test.limit, test.overhead)
+		if got := suspicious(made) != nil && monstrousInBody(made, pod); got != test.want {
+			t.Errorf("%s, %s: %t", test.limit, test.overhead, got)
+		}
+	}
+	whole := body(uid, large, "1")
+	for n := range whole { // what ends anywhere is no worse
+		monstrousInBody(whole[:n], pod)
 	}
 }

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -20,8 +21,9 @@ var largeExponent = regexp.MustCompile(`^[+-]?[0-9.]+[eE][+-]?[0-9]{5,}$`)
 const maxDigits = 1000
 
 // suspicious returns what could be such a quantity, wherever it stands in a body:
-// not in a word, such as a digest.
+// not in a word, such as a digest, but in protobuf a length may look like a letter.
 func suspicious(body []byte) []byte {
+	words := !bytes.HasPrefix(body, protobufHead)
 	digits := 0
 	for i, c := range body {
 		if c >= '0' && c <= '9' || c == '.' {
@@ -46,7 +48,7 @@ func suspicious(body []byte) []byte {
 			if end < len(body) {
 				after = body[end]
 			}
-			if end-first >= 5 && !isLetter(before) && !isLetter(after) {
+			if end-first >= 5 && !(words && (isLetter(before) || isLetter(after))) {
 				return body[i-digits : end]
 			}
 		}
@@ -79,7 +81,8 @@ func (q *query) checkQuantities(body []byte) error {
 	}
 	t := reflect.TypeOf(into)
 	var content any
-	if err := yaml.Unmarshal(body, &content); err != nil { // protobuf, or nothing
+	protobuf := bytes.HasPrefix(body, protobufHead)
+	if !protobuf && yaml.Unmarshal(body, &content) != nil { // something else, or nothing
 		content = nil
 		if holdsQuantity(t, nil) {
 			content = string(found)
@@ -89,7 +92,7 @@ func (q *query) checkQuantities(body []byte) error {
 	if ops, ok := content.([]any); ok && holdsQuantity(t, nil) { // of a JSON patch, wherever they lead
 		content, t = ops, reflect.TypeFor[[]map[string]resource.Quantity]()
 	}
-	if monstrousIn(content, t) {
+	if protobuf && monstrousInBody(body, t) || monstrousIn(content, t) {
 		return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", gvk.Kind, gvk.Version, gvk.Kind, resource.ErrFormatWrong))
 	}
 	return nil

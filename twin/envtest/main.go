@@ -200,7 +200,7 @@ func (s *settings) source(ctx context.Context, suite suite) (string, error) {
 	if err := os.CopyFS(partial, os.DirFS(from)); err != nil {
 		return "", err
 	}
-	// What comes from the module cache is not to be written to; tests do.
+	// What comes from the module cache is not to be written to, nor run; tests do both.
 	if err := filepath.WalkDir(partial, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -209,7 +209,11 @@ func (s *settings) source(ctx context.Context, suite suite) (string, error) {
 		if err != nil {
 			return err
 		}
-		return os.Chmod(path, info.Mode()|0o200)
+		mode := info.Mode() | 0o200
+		if filepath.Ext(path) == ".sh" {
+			mode |= 0o111
+		}
+		return os.Chmod(path, mode)
 	}); err != nil {
 		return "", err
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -38,7 +39,8 @@ func measure(assets string) *meter {
 	return m
 }
 
-// stop returns what was seen, and whether some process is still there some time later.
+// stop returns what was seen, and whether some process is still there some time later,
+// which is ended then.
 func (m *meter) stop() (most int64, cpu time.Duration, left bool) {
 	close(m.end)
 	m.ended.Wait()
@@ -50,6 +52,9 @@ func (m *meter) stop() (most int64, cpu time.Duration, left bool) {
 			return m.most, cpu, false
 		}
 		if time.Now().After(deadline) {
+			for _, pid := range m.servers() {
+				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have gone
+			}
 			return m.most, cpu, true
 		}
 	}
