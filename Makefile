@@ -1,5 +1,5 @@
 # The few words people expect. Everything is plain Go underneath.
-.PHONY: build test race lint bench twin twin-e2e twin-operator twin-identity
+.PHONY: build test race lint bench twin twin-e2e twin-operator twin-identity twin-envtest
 
 build:
 	CGO_ENABLED=0 go build -o knarr ./cmd/knarr
@@ -29,6 +29,10 @@ twin-e2e:
 
 twin-operator:
 	cd twin && go run ./operator
+
+# Other people's suites that use envtest.
+twin-envtest:
+	cd twin && go run ./envtest -results ENVTEST.md
 
 twin-identity:
 	cd twin && go run ./identity
