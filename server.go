@@ -57,14 +57,14 @@ import (
 
 // Server is a running server. Its methods are safe for concurrent use.
 type Server struct {
-	options  Options
-	access   kubeconfig.Access
+	options Options
+	access  kubeconfig.Access
 	// authority is the server's own.
 	authority *pki.Authority
-	listener net.Listener
-	http     *http.Server
-	health   *health.Handler
-	state    *state.State
+	listener  net.Listener
+	http      *http.Server
+	health    *health.Handler
+	state     *state.State
 	// storeChecks tell how what encrypts the store is.
 	storeChecks []health.Check
 	// authenticator finds out who asks, and authorizer decides who may do what.
