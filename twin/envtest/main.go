@@ -144,7 +144,6 @@ func (s *settings) assets(ctx context.Context) ([]side, error) {
 // built is the tests of a package, ready to run.
 type built struct {
 	binary, dir string
-	skip        string
 }
 
 // build compiles the tests of a package in its own module, if that has not been done.
@@ -155,7 +154,7 @@ func (s *settings) build(ctx context.Context, suite suite, pkg string) (built, e
 	}
 	b := built{
 		binary: filepath.Join(s.dir, "bin", suite.name+"-"+regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(pkg, "-")+".test"),
-		dir:    filepath.Join(source, filepath.FromSlash(pkg)), skip: suite.skip,
+		dir:    filepath.Join(source, filepath.FromSlash(pkg)),
 	}
 	if _, err := os.Stat(b.binary); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return b, err

@@ -5,9 +5,6 @@ type suite struct {
 	name, module, version string
 	// packages are those whose tests need servers.
 	packages []string
-	// skip are Ginkgo specs that are left out, by what matches their names, and
-	// why.
-	skip, why string
 }
 
 var suites = []suite{

@@ -60,9 +60,6 @@ func (s *settings) test(ctx context.Context, b built, side side) (outcome, error
 	ginkgo := usesGinkgo(ctx, b)
 	if ginkgo {
 		arguments = append(arguments, "-ginkgo.junit-report="+junit, "-ginkgo.timeout="+s.timeout.String(), "-ginkgo.seed=1", "-ginkgo.no-color")
-		if b.skip != "" {
-			arguments = append(arguments, "-ginkgo.skip="+b.skip)
-		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout+time.Minute)
 	defer cancel()
