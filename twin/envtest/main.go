@@ -63,7 +63,15 @@ func run(ctx context.Context, arguments []string) error {
 		return err
 	}
 	s.dir = filepath.Join(s.root, "twin", ".peers", "envtest")
-	assets, err := s.assets(ctx)
+	if err := os.MkdirAll(filepath.Join(s.dir, "bin"), 0o755); err != nil {
+		return err
+	}
+	binaries, err := os.MkdirTemp(s.dir, "assets-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(binaries)
+	assets, err := s.assets(ctx, binaries)
 	if err != nil {
 		return err
 	}
@@ -108,8 +116,9 @@ func run(ctx context.Context, arguments []string) error {
 // side is one of the two that suites run with.
 type side struct{ name, assets string }
 
-// assets makes the directories that KUBEBUILDER_ASSETS is to name.
-func (s *settings) assets(ctx context.Context) ([]side, error) {
+// assets makes in dir the directories that KUBEBUILDER_ASSETS is to name: those of a run,
+// by which its servers are known.
+func (s *settings) assets(ctx context.Context, dir string) ([]side, error) {
 	binaries, err := peer.Build(ctx, s.root, s.knarr)
 	if err != nil {
 		return nil, err
@@ -118,11 +127,8 @@ func (s *settings) assets(ctx context.Context) ([]side, error) {
 	if err != nil {
 		return nil, err
 	}
-	real, own := side{"kube-apiserver", filepath.Join(s.dir, "kube-apiserver")}, side{"knarr", filepath.Join(s.dir, "knarr")}
+	real, own := side{"kube-apiserver", filepath.Join(dir, "kube-apiserver")}, side{"knarr", filepath.Join(dir, "knarr")}
 	for _, one := range []side{real, own} {
-		if err := os.RemoveAll(one.assets); err != nil {
-			return nil, err
-		}
 		if err := os.MkdirAll(one.assets, 0o755); err != nil {
 			return nil, err
 		}
