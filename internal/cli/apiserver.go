@@ -27,16 +27,15 @@ type apiServer struct {
 	etcdServers []string
 }
 
-// bystanders are the controllers that make objects nobody has asked for. Suites
-// that were written for kube-apiserver alone count on there being none.
-var bystanders = []string{"-serviceaccount-controller", "-root-ca-certificate-publisher-controller"}
-
-// controllersVariable is for suites whose flags of kube-apiserver are fixed.
+// controllersVariable says which of kube-controller-manager's controllers run, for
+// suites whose flags of kube-apiserver are fixed. By default none do: suites that
+// were written for kube-apiserver alone count on what they have made being all there
+// is, and finalize namespaces themselves.
 const controllersVariable = "KNARR_CONTROLLERS"
 
 func newAPIServerFlags() *apiServer {
 	s := &apiServer{serveFlags: newServeFlags()}
-	s.Controllers = append([]string{"*"}, bystanders...)
+	s.Controllers = []string{}
 	if given := os.Getenv(controllersVariable); given != "" {
 		s.Controllers = strings.Split(given, ",")
 	}
@@ -52,9 +51,8 @@ func newAPIServer() *cobra.Command {
 unless told otherwise, and keeps its objects in memory. --etcd-servers has to name the
 etcd that knarr envtest has made.
 
-It does what of kube-controller-manager's work makes no objects that tests for
-kube-apiserver alone do not expect; --controllers, or the variable KNARR_CONTROLLERS,
-says otherwise.
+As kube-apiserver, it does nothing of kube-controller-manager's work. --controllers, or
+the variable KNARR_CONTROLLERS, set to * has it do what knarr serve does.
 
 It ends with the process that started it.`,
 		Version: version.Kubernetes(),

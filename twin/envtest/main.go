@@ -47,7 +47,7 @@ func run(ctx context.Context, arguments []string) error {
 	set.StringVar(&s.knarr, "knarr", "", "the knarr to run against; built from the repository if empty")
 	set.StringVar(&s.results, "results", "", "a file to write the tables to, such as ENVTEST.md")
 	only := set.String("run", "", "which packages, by a regular expression for suite/package")
-	sides := set.String("servers", "", "which servers, by a regular expression for kube-apiserver and knarr")
+	sides := set.String("servers", "", "which servers are run, by a regular expression for kube-apiserver and knarr; of the other, the last outcome counts")
 	set.DurationVar(&s.timeout, "timeout", 10*time.Minute, "how long the tests of a package may take")
 	if err := set.Parse(arguments); err != nil {
 		return err
@@ -87,12 +87,16 @@ func run(ctx context.Context, arguments []string) error {
 			}
 			r := row{suite: suite, pkg: pkg}
 			for _, side := range assets {
-				if !s.sides.MatchString(side.name) {
+				o, ok := s.before(p, side.name)
+				if s.sides.MatchString(side.name) {
+					if o, err = s.test(ctx, p, side); err == nil {
+						err = s.keep(p, o)
+					}
+					if err != nil {
+						return fmt.Errorf("%s/%s: %w", suite.name, pkg, err)
+					}
+				} else if !ok {
 					continue
-				}
-				o, err := s.test(ctx, p, side)
-				if err != nil {
-					return fmt.Errorf("%s/%s: %w", suite.name, pkg, err)
 				}
 				r.outcomes = append(r.outcomes, o)
 			}

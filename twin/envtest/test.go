@@ -28,6 +28,39 @@ type outcome struct {
 	unfinished, left bool // the tests did not end; the servers outlived them
 }
 
+// kept is an outcome in a file, for runs with one server alone.
+type kept struct {
+	Passed, Skipped  int
+	Failed           []string
+	Took, CPU        time.Duration
+	Memory           int64
+	Unfinished, Left bool
+}
+
+func (s *settings) resultFile(b built, side string) string {
+	return filepath.Join(s.dir, "results", strings.TrimSuffix(filepath.Base(b.binary), ".test")+"-"+side+".json")
+}
+
+// keep writes an outcome down.
+func (s *settings) keep(b built, o outcome) error {
+	content, err := json.MarshalIndent(kept{o.passed, o.skipped, o.failed, o.took, o.cpu, o.memory, o.unfinished, o.left}, "", "  ")
+	if err != nil {
+		return err
+	}
+	file := s.resultFile(b, o.side)
+	return errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, content, 0o644))
+}
+
+// before returns what came of the tests the last time, if there was one.
+func (s *settings) before(b built, side string) (o outcome, ok bool) {
+	content, err := os.ReadFile(s.resultFile(b, side))
+	var k kept
+	if err != nil || json.Unmarshal(content, &k) != nil {
+		return outcome{}, false
+	}
+	return outcome{side, k.Passed, k.Skipped, k.Failed, k.Took, k.Memory, k.CPU, k.Unfinished, k.Left}, true
+}
+
 func downloaded(output []byte) (string, error) {
 	var m struct{ Dir string }
 	err := json.Unmarshal(output, &m)
