@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ const head = `# envtest: with kube-apiserver and etcd, and with knarr
 Test suites that start their servers by envtest, as they were published, with KUBEBUILDER_ASSETS naming first kube-apiserver
 v1.37.2 and etcd, then the directory that ` + "`knarr envtest`" + ` fills. The first number is with kube-apiserver, the second with knarr.
 Seconds are of the whole test binary, memory the most that the servers had at once (proportional set size, sampled), CPU
-what they used. Made on two cores by ` + "`cd twin && go run ./envtest -results ENVTEST.md`" + `.
+what they used. Made on two cores, busy with other things besides, by ` + "`cd twin && go run ./envtest -results ENVTEST.md`" + `.
 
 | suite | package | passed | failed | skipped | seconds | servers, MB | servers, CPU s |
 |---|---|---:|---:|---:|---:|---:|---:|
@@ -83,16 +84,14 @@ func report(rows []row) (text string, unexpected int) {
 			if slices.Contains(real.failed, name) {
 				continue
 			}
-			why := known[name]
-			if why == "" {
+			if known[name] == "" {
 				unexpected++
-				why = "not looked into"
 			}
-			fmt.Fprintf(&out, "- only with knarr fails %s/%s: %s — %s\n", r.suite.name, r.pkg, name, why)
+			fmt.Fprintf(&out, "- only with knarr fails %s/%s: %s — %s\n", r.suite.name, r.pkg, name, cmp.Or(known[name], "not looked into"))
 		}
 		for _, name := range real.failed {
 			if slices.Contains(own.failed, name) {
-				fmt.Fprintf(&out, "- with both fails %s/%s: %s\n", r.suite.name, r.pkg, name)
+				fmt.Fprintf(&out, "- with both fails %s/%s: %s — %s\n", r.suite.name, r.pkg, name, cmp.Or(known[name], "not looked into"))
 			} else {
 				fmt.Fprintf(&out, "- only with kube-apiserver fails %s/%s: %s\n", r.suite.name, r.pkg, name)
 			}
