@@ -84,14 +84,14 @@ func report(rows []row) (text string, unexpected int) {
 			if slices.Contains(real.failed, name) {
 				continue
 			}
-			if known[name] == "" {
+			if cause(name) == "" {
 				unexpected++
 			}
-			fmt.Fprintf(&out, "- only with knarr fails %s/%s: %s — %s\n", r.suite.name, r.pkg, name, cmp.Or(known[name], "not looked into"))
+			fmt.Fprintf(&out, "- only with knarr fails %s/%s: %s — %s\n", r.suite.name, r.pkg, name, cmp.Or(cause(name), "not looked into"))
 		}
 		for _, name := range real.failed {
 			if slices.Contains(own.failed, name) {
-				fmt.Fprintf(&out, "- with both fails %s/%s: %s — %s\n", r.suite.name, r.pkg, name, cmp.Or(known[name], "not looked into"))
+				fmt.Fprintf(&out, "- with both fails %s/%s: %s — %s\n", r.suite.name, r.pkg, name, cmp.Or(cause(name), "not looked into"))
 			} else {
 				fmt.Fprintf(&out, "- only with kube-apiserver fails %s/%s: %s\n", r.suite.name, r.pkg, name)
 			}
