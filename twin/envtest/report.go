@@ -20,7 +20,8 @@ const head = `# envtest: with kube-apiserver and etcd, and with knarr
 Test suites that start their servers by envtest, as they were published, with KUBEBUILDER_ASSETS naming first kube-apiserver
 v1.37.2 and etcd, then the directory that ` + "`knarr envtest`" + ` fills. The first number is with kube-apiserver, the second with knarr.
 Seconds are of the whole test binary, memory the most that the servers had at once (proportional set size, sampled), CPU
-what they used. Made on two cores, busy with other things besides, by ` + "`cd twin && go run ./envtest -results ENVTEST.md`" + `.
+what they used. Made on two cores, busy with other things besides, by ` + "`cd twin && go run ./envtest -results ENVTEST.md`" + `; packages may have been run
+one by one (-run, -servers), some at the same time, and what was not run again is as it was the last time.
 
 | suite | package | passed | failed | skipped | seconds | servers, MB | servers, CPU s |
 |---|---|---:|---:|---:|---:|---:|---:|
