@@ -43,6 +43,14 @@ type flags struct {
 	skip        string
 	timeout     time.Duration
 	logs        string
+
+	conformance bool
+	sides       string
+	again       bool
+	atOnce      int
+	more        string
+	controllers string
+	result      string
 }
 
 func parse(arguments []string) (flags, error) {
@@ -54,8 +62,20 @@ func parse(arguments []string) (flags, error) {
 	set.StringVar(&f.skip, "skip", "", "skip the specs whose name matches this regular expression, too")
 	set.DurationVar(&f.timeout, "timeout", time.Hour, "end the specs after so long")
 	set.StringVar(&f.logs, "logs", "", "keep the specs' output and reports and the servers' logs and data in this directory")
+	set.BoolVar(&f.conformance, "conformance", false, "run the conformance specs that are listed, with a scheduler and simulated nodes, too; those that have a result in -logs are not run again")
+	set.StringVar(&f.sides, "sides", "knarr,kube-apiserver", "with -conformance: the servers to run against")
+	set.BoolVar(&f.again, "again", false, "with -conformance: run those again that have not passed")
+	set.IntVar(&f.atOnce, "at-once", 2, "with -conformance: how many clusters there are at once")
+	set.StringVar(&f.more, "more", "", "with -conformance: a file with the names of further specs")
+	set.StringVar(&f.controllers, "controllers", "", "with -conformance: knarr's flag --controllers; none of those that kube-controller-manager has if empty")
+	set.StringVar(&f.result, "result", "CONFORMANCE.md", "with -conformance: the file to write what became of them to")
 	if err := set.Parse(arguments); err != nil {
 		return f, err
+	}
+	focused := false
+	set.Visit(func(given *flag.Flag) { focused = focused || given.Name == "focus" })
+	if f.conformance && !focused {
+		*expression = ""
 	}
 	var err error
 	if f.focus, err = regexp.Compile(*expression); err != nil {
@@ -71,6 +91,9 @@ func run(ctx context.Context, arguments []string) error {
 	f, err := parse(arguments)
 	if err != nil {
 		return err
+	}
+	if f.conformance {
+		return conformance(ctx, f)
 	}
 	binaries, err := peer.Build(ctx, f.root, f.knarr)
 	if err != nil {
@@ -150,35 +173,7 @@ func against(ctx context.Context, f flags, b peer.Binaries, suite peer.Suite, st
 	if err := peer.WriteKubeconfig(server.Config, kubeconfig); err != nil {
 		return result{}, err
 	}
-	if err := specs(ctx, f, suite, kubeconfig, report, dir); err != nil {
-		return result{}, fmt.Errorf("%s: %w", server.Name, err)
-	}
-	return readReport(server.Name, report)
-}
-
-// specs runs the specs and leaves their report. That some fail is no error.
-func specs(ctx context.Context, f flags, suite peer.Suite, kubeconfig, report, dir string) error {
-	output, err := os.Create(filepath.Join(dir, "specs.log"))
-	if err != nil {
-		return err
-	}
-	defer output.Close()
-	arguments := []string{
-		"-test.timeout=0", // ginkgo's ends in order
-		"-ginkgo.timeout=" + f.timeout.String(),
-		"-ginkgo.seed=1",
-		"-ginkgo.v", "-ginkgo.no-color",
-		"-ginkgo.json-report=" + report,
-		"-ginkgo.focus=" + f.focus.String(),
-		"-kubeconfig=" + kubeconfig,
-		"-kubectl-path=" + suite.Kubectl,
-		"-provider=skeleton",
-		"-num-nodes=1",
-		"-allowed-not-ready-nodes=-1",
-		"-minStartupPods=0",
-		"-disable-log-dump",
-		"-e2e-output-dir=" + dir,
-	}
+	// Of several such flags the last alone counts.
 	var skip []string
 	for _, s := range skipped {
 		skip = append(skip, s.specs)
@@ -186,12 +181,51 @@ func specs(ctx context.Context, f flags, suite peer.Suite, kubeconfig, report, d
 	if f.skip != "" {
 		skip = append(skip, f.skip)
 	}
-	// Of several such flags the last alone counts.
-	arguments = append(arguments, "-ginkgo.skip="+strings.Join(skip, "|"))
+	s := specRun{focus: f.focus.String(), skip: strings.Join(skip, "|"), nodes: 1, timeout: f.timeout, kubeconfig: kubeconfig, report: report, dir: dir}
+	if err := s.run(ctx, suite); err != nil {
+		return result{}, fmt.Errorf("%s: %w", server.Name, err)
+	}
+	return readReport(server.Name, report)
+}
+
+// specRun is one run of upstream's specs.
+type specRun struct {
+	focus, skip             string // regular expressions of names
+	nodes                   int
+	timeout                 time.Duration
+	kubeconfig, report, dir string
+}
+
+// run runs the specs and leaves their report. That some fail is no error.
+func (r specRun) run(ctx context.Context, suite peer.Suite) error {
+	output, err := os.Create(filepath.Join(r.dir, "specs.log"))
+	if err != nil {
+		return err
+	}
+	defer output.Close()
+	arguments := []string{
+		"-test.timeout=0", // ginkgo's ends in order
+		"-ginkgo.timeout=" + r.timeout.String(),
+		"-ginkgo.seed=1",
+		"-ginkgo.v", "-ginkgo.no-color",
+		"-ginkgo.json-report=" + r.report,
+		"-ginkgo.focus=" + r.focus,
+		"-kubeconfig=" + r.kubeconfig,
+		"-kubectl-path=" + suite.Kubectl,
+		"-provider=skeleton",
+		fmt.Sprintf("-num-nodes=%d", r.nodes),
+		"-allowed-not-ready-nodes=-1",
+		"-minStartupPods=0",
+		"-disable-log-dump",
+		"-e2e-output-dir=" + r.dir,
+	}
+	if r.skip != "" { // an empty expression would match all
+		arguments = append(arguments, "-ginkgo.skip="+r.skip)
+	}
 	cmd := exec.CommandContext(ctx, suite.Specs, arguments...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 30 * time.Second
-	cmd.Dir = dir
+	cmd.Dir = r.dir
 	cmd.Stdout, cmd.Stderr = output, output
 	err = cmd.Run()
 	if ctx.Err() != nil {
@@ -201,7 +235,7 @@ func specs(ctx context.Context, f flags, suite peer.Suite, kubeconfig, report, d
 	if err != nil && !errors.As(err, &exit) {
 		return err
 	}
-	if _, statErr := os.Stat(report); statErr != nil {
+	if _, statErr := os.Stat(r.report); statErr != nil {
 		return fmt.Errorf("the specs left no report (%w); see %s", err, output.Name())
 	}
 	return nil

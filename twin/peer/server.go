@@ -29,6 +29,9 @@ type Options struct {
 	Tokens string
 	// ClientCA are further authorities of clients, PEM.
 	ClientCA []byte
+	// Controllers are those that knarr runs itself, as its flag --controllers has them; empty
+	// for none of those that kube-controller-manager has, since none runs beside kube-apiserver.
+	Controllers string
 	// Flags are given to the server as they are: ones that both kinds know.
 	Flags []string
 }
