@@ -36,3 +36,20 @@ twin-envtest:
 
 twin-identity:
 	cd twin && go run ./identity
+
+.PHONY: twin-conformance twin-cluster twin-helm judges
+# Upstream's conformance specs, what people do on clusters and 5,000 pods, and Helm's charts:
+# each with upstream's kube-controller-manager and kube-scheduler and with simulated nodes.
+# A run of the specs that was interrupted goes on where it was.
+twin-conformance: build
+	cd twin && go run ./e2e -conformance -knarr ../knarr
+
+twin-cluster: build
+	cd twin && go run ./cluster -knarr ../knarr
+
+twin-helm: build
+	cd twin && go run ./helm -knarr ../knarr
+
+# Everything that judges knarr by other people's clients and specs: some hours, and what it
+# finds is in twin/*.md. With -k all are run even if one fails.
+judges: twin twin-e2e twin-operator twin-identity twin-envtest twin-conformance twin-cluster twin-helm

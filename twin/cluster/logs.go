@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,8 +17,9 @@ var wrong = regexp.MustCompile(`^[EF]\d{4} |"level":"(?i:error|dpanic|panic|fata
 // What differs from one line of a kind to the next.
 var (
 	klogHead = regexp.MustCompile(`^([EF])\d{4} [\d:.]+ +\d+ (\S+\.go):\d+\] `)
-	quoted   = regexp.MustCompile(`"[^"]*(?:-[a-z0-9]{4,10}|node-\d+|\d)[^" ]*"`)
-	number   = regexp.MustCompile(`\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b\d[\d.:µm]*s?\b`)
+	object   = regexp.MustCompile(`[a-z0-9]+(?:[-./][a-z0-9.]+)*[-/.][a-z0-9.-]*\d[a-z0-9.-]*`)
+	number   = regexp.MustCompile(`\d[\d.:µm]*s?\b`)
+	named    = regexp.MustCompile(`(\\?")[^"\\ ]+(\\?")`)
 )
 
 // A logged is a kind of line that tells of an error.
@@ -43,9 +45,9 @@ func errorsIn(logs []string) ([]logged, error) {
 			if !wrong.MatchString(line) {
 				continue
 			}
-			key := [2]string{program, kindOf(line)}
+			key := [2]string{program, kindOf(essence(line))}
 			if found[key] == nil {
-				found[key] = &logged{program: program, kind: key[1], first: line}
+				found[key] = &logged{program: program, kind: key[1], first: essence(line)}
 			}
 			found[key].count++
 		}
@@ -62,9 +64,19 @@ func errorsIn(logs []string) ([]logged, error) {
 	return all, nil
 }
 
+// essence is a line without what tells when and where it was written, of those that are JSON.
+func essence(line string) string {
+	var structured struct{ Msg, Err string }
+	if json.Unmarshal([]byte(line), &structured) == nil && structured.Msg != "" {
+		return structured.Msg + ": " + structured.Err
+	}
+	return line
+}
+
 // kindOf is a line without what is of its time and object.
 func kindOf(line string) string {
 	line = klogHead.ReplaceAllString(line, "$1 $2 ")
-	line = quoted.ReplaceAllString(line, `"…"`)
+	line = named.ReplaceAllString(line, "$1…$2")
+	line = object.ReplaceAllString(line, "…")
 	return number.ReplaceAllString(line, "…")
 }
