@@ -17,9 +17,9 @@ rules: [{level: Metadata}]
 
 // asked is what one program asked of a server.
 type asked struct {
-	requests, writes, conflicts int
-	failed                      int // 5xx, and 403: what nobody expects
-	example                     string
+	Requests, Writes, Conflicts int
+	Failed                      int // 5xx, and 403: what nobody expects
+	Example                     string
 }
 
 // audited tells, by programs, what they asked, as the server has recorded it. The controllers
@@ -50,17 +50,17 @@ func audited(path string) (map[string]asked, error) {
 			program += ": " + controller
 		}
 		a := all[program]
-		a.requests++
+		a.Requests++
 		switch event.Verb {
 		case "create", "update", "patch", "delete", "deletecollection":
-			a.writes++
+			a.Writes++
 		}
 		switch code := event.ResponseStatus.Code; {
 		case code == 409:
-			a.conflicts++
+			a.Conflicts++
 		case code == 403 || code >= 500:
-			a.failed++
-			a.example = event.Verb + " " + event.RequestURI + ": " + event.ResponseStatus.Message
+			a.Failed++
+			a.Example = event.Verb + " " + event.RequestURI + ": " + event.ResponseStatus.Message
 		}
 		all[program] = a
 	}

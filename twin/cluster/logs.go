@@ -22,11 +22,46 @@ var (
 	named    = regexp.MustCompile(`(\\?")[^"\\ ]+(\\?")`)
 )
 
+// expected are errors that upstream's programs log against any server, each with its cause.
+var expected = []struct {
+	of  *regexp.Regexp
+	why string
+}{
+	{regexp.MustCompile(`read version: \d+ is not as new as written version`), "a controller waits until it hears of its own write, and calls that an error"},
+	{regexp.MustCompile(`the object has been modified; please apply your changes`), "somebody else wrote the object in between; it is tried again"},
+	{regexp.MustCompile(`failed to delete pod \S+: pods "[^"]*" not found`), "kwok deletes each pod that ends twice"},
+	{regexp.MustCompile(`status\.podIPs: Invalid value.*may specify no more than one IP`), "kwok gives a pod two addresses where it has two changes of it under way"},
+	{regexp.MustCompile(`because it is being terminated`), "controllers go on creating while their namespace ends"},
+	{regexp.MustCompile(`The manifest file is empty, ignoring`), "said at each start of this release"},
+	{regexp.MustCompile(`Unable to record event \(will not retry!\).*broadcaster already stopped`), "said as a scheduler ends"},
+	{regexp.MustCompile(`unable to fetch metrics from resource metrics API`), "no server of metrics is there"},
+	{regexp.MustCompile(`entry 0 does not have the CA bit set`), "kube-apiserver's own certificate, which it made itself, is no authority"},
+	{regexp.MustCompile(`sync \\"[^"]*" failed with (replicasets\.apps|replicationcontrollers|pods) .* not found`), "what a controller looks after was deleted in between"},
+}
+
+// cause is why an error is to be expected, or nothing.
+func (l logged) cause() string {
+	for _, e := range expected {
+		if e.of.MatchString(l.First) {
+			return e.why
+		}
+	}
+	return ""
+}
+
+// unexpected are those errors that have no cause that is known.
+func unexpected(all []logged) []logged {
+	return slices.DeleteFunc(slices.Clone(all), func(l logged) bool { return l.cause() != "" })
+}
+
+// restarted is what the log of a part that was started again is called beside its name.
+var restarted = regexp.MustCompile(`-(\d+|second)$`)
+
 // A logged is a kind of line that tells of an error.
 type logged struct {
-	program, kind string
-	first         string // such a line
-	count         int
+	Program, Kind string
+	First         string // such a line
+	Count         int
 }
 
 // errorsIn are the errors in logs, those of a kind together.
@@ -37,7 +72,7 @@ func errorsIn(logs []string) ([]logged, error) {
 		if err != nil {
 			return nil, err
 		}
-		program := strings.TrimSuffix(filepath.Base(path), ".log")
+		program := restarted.ReplaceAllString(strings.TrimSuffix(filepath.Base(path), ".log"), "")
 		lines := bufio.NewScanner(file)
 		lines.Buffer(nil, 16<<20)
 		for lines.Scan() {
@@ -47,9 +82,9 @@ func errorsIn(logs []string) ([]logged, error) {
 			}
 			key := [2]string{program, kindOf(essence(line))}
 			if found[key] == nil {
-				found[key] = &logged{program: program, kind: key[1], first: essence(line)}
+				found[key] = &logged{Program: program, Kind: key[1], First: essence(line)}
 			}
-			found[key].count++
+			found[key].Count++
 		}
 		file.Close()
 		if err := lines.Err(); err != nil {
@@ -60,7 +95,7 @@ func errorsIn(logs []string) ([]logged, error) {
 	for _, l := range found {
 		all = append(all, *l)
 	}
-	slices.SortFunc(all, func(a, b logged) int { return strings.Compare(a.program+a.kind, b.program+b.kind) })
+	slices.SortFunc(all, func(a, b logged) int { return strings.Compare(a.Program+a.Kind, b.Program+b.Kind) })
 	return all, nil
 }
 

@@ -26,7 +26,7 @@ panic: no
 	}
 	counts := map[int]int{}
 	for _, l := range found {
-		counts[l.count]++
+		counts[l.Count]++
 	}
 	if len(found) != 4 || counts[2] != 2 || counts[1] != 2 {
 		t.Errorf("%+v", found)

@@ -104,19 +104,25 @@ func run(ctx context.Context, arguments []string) error {
 		return err
 	}
 	m := maker{f, binaries, programs, kubectl, dir}
-	var results []result
+	results, err := kept(filepath.Join(f.root, "twin", ".peers", "cluster.json"))
+	if err != nil {
+		return err
+	}
 	for _, side := range []struct {
 		name  string
 		start peer.Starter
 	}{{"kube-apiserver", peer.StartKubeAPIServer}, {"knarr", peer.StartKnarr}} {
 		if slices.Contains(f.sides, side.name) {
-			results = append(results, m.against(ctx, side.name, side.start))
+			results.add(m.against(ctx, side.name, side.start))
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 		}
 	}
-	return report(f.result, results)
+	if err := results.keep(); err != nil {
+		return err
+	}
+	return report(f.result, results.all)
 }
 
 // maker makes clusters.
@@ -130,24 +136,24 @@ type maker struct {
 
 // A result is what came of everything on the clusters of one kind of server.
 type result struct {
-	server string
-	steps  []step
-	errors []logged // in the logs while the steps were done
-	asked  map[string]asked
-	scale  *scale // nil if it was not asked for
+	Server string
+	Steps  []step
+	Errors []logged // in the logs while the steps were done
+	Asked  map[string]asked
+	Scale  *scale // nil if it was not asked for
 }
 
 // A step is one thing that was done.
 type step struct {
-	name string
-	took time.Duration
-	told string // what is worth telling beside that it worked
-	err  error
+	Name string
+	Took time.Duration
+	Told string // what is worth telling beside that it worked
+	Err  string
 }
 
 // against does everything on clusters of one kind of server.
 func (m maker) against(ctx context.Context, name string, start peer.Starter) result {
-	r := result{server: name}
+	r := result{Server: name}
 	all := scenarios
 	if name == "knarr" {
 		all = slices.Concat(scenarios, aloneScenarios)
@@ -156,7 +162,7 @@ func (m maker) against(ctx context.Context, name string, start peer.Starter) res
 		m.scenarios(ctx, &r, start, all)
 	}
 	if m.flags.run.MatchString(scaleName) {
-		r.scale = m.scale(ctx, name, start)
+		r.Scale = m.scale(ctx, name, start)
 	}
 	return r
 }
@@ -202,19 +208,19 @@ func (m maker) make(ctx context.Context, name string, start peer.Starter, audite
 // scenarios does what is asked for on a new cluster, and finds out which errors the logs have
 // then, and who asked how much.
 func (m maker) scenarios(ctx context.Context, r *result, start peer.Starter, all []scenario) {
-	c, end, err := m.make(ctx, r.server, start, true)
+	c, end, err := m.make(ctx, r.Server, start, true)
 	if err != nil {
-		r.steps = []step{{name: "start", err: err}}
+		r.Steps = []step{{Name: "start", Err: err.Error()}}
 		return
 	}
-	r.steps = m.tell(ctx, c, all)
+	r.Steps = m.tell(ctx, c, all)
 	end()
-	r.errors, err = errorsIn(c.plane.Logs())
+	r.Errors, err = errorsIn(c.plane.Logs())
 	if err == nil {
-		r.asked, err = audited(c.audit)
+		r.Asked, err = audited(c.audit)
 	}
 	if err != nil {
-		r.steps = append(r.steps, step{name: "logs", err: err})
+		r.Steps = append(r.Steps, step{Name: "logs", Err: err.Error()})
 	}
 }
 
@@ -230,7 +236,11 @@ func (m maker) tell(ctx context.Context, c *cluster, all []scenario) []step {
 		told, err := s.run(limited, c)
 		cancel()
 		err = errors.Join(err, c.plane.Failure())
-		steps = append(steps, step{s.name, time.Since(began), told, err})
+		done := step{Name: s.name, Took: time.Since(began), Told: told}
+		if err != nil {
+			done.Err = err.Error()
+		}
+		steps = append(steps, done)
 		fmt.Fprintf(os.Stderr, "%s %s: %s: %.1f s %s %v\n", time.Now().Format(time.TimeOnly), c.server.Name, s.name, time.Since(began).Seconds(), told, err)
 		if ctx.Err() != nil || i == 0 && err != nil {
 			break

@@ -22,33 +22,35 @@ const scaleName = "many pods on many nodes"
 
 // A scale is what it took to have many pods come up and vanish.
 type scale struct {
-	nodes, pods         int
-	nodesUp, up, gone   time.Duration
-	busy, idle          []peer.Usage // of the server's processes, while pods came up and in ten seconds after that
-	plane               map[string]time.Duration
-	most                map[string]int64 // memory at most, by process
-	errors, afterErrors []logged         // while pods came up, and while they vanished
-	err                 error
+	Nodes, Pods         int
+	NodesUp, Up, Gone   time.Duration
+	Busy, Idle          []peer.Usage // of the server's processes, while pods came up and in ten seconds after that
+	Plane               map[string]time.Duration
+	Most                map[string]int64 // memory at most, by process
+	Errors, AfterErrors []logged         // while pods came up, and while they vanished
+	Err                 string
 }
 
 // scale has many pods come up on a new cluster.
 func (m maker) scale(ctx context.Context, name string, start peer.Starter) *scale {
-	s := &scale{nodes: m.flags.nodes, pods: m.flags.pods, plane: map[string]time.Duration{}, most: map[string]int64{}}
+	s := &scale{Nodes: m.flags.nodes, Pods: m.flags.pods, Plane: map[string]time.Duration{}, Most: map[string]int64{}}
 	c, end, err := m.make(ctx, name, start, false)
 	if err != nil {
-		s.err = err
+		s.Err = err.Error()
 		return s
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, 3*c.timeout)
 	defer cancel()
 	watching, stopWatching := context.WithCancel(ctx)
 	var sampler sync.WaitGroup
 	sampler.Go(func() { s.sample(watching, c.server) })
-	s.err = errors.Join(s.measure(ctx, c), c.plane.Failure())
+	if err := errors.Join(s.measure(ctx, c), c.plane.Failure()); err != nil {
+		s.Err = err.Error()
+	}
 	stopWatching()
 	sampler.Wait()
 	end()
-	fmt.Fprintf(os.Stderr, "%s %s: %d pods: %.1f s %v\n", time.Now().Format(time.TimeOnly), name, s.pods, s.up.Seconds(), s.err)
+	fmt.Fprintf(os.Stderr, "%s %s: %d pods: %.1f s %s\n", time.Now().Format(time.TimeOnly), name, s.Pods, s.Up.Seconds(), s.Err)
 	return s
 }
 
@@ -65,7 +67,7 @@ func (s *scale) sample(ctx context.Context, server *peer.Server) {
 			return // measure finds it, too
 		}
 		for _, u := range usages {
-			s.most[u.Process] = max(s.most[u.Process], u.Memory)
+			s.Most[u.Process] = max(s.Most[u.Process], u.Memory)
 		}
 	}
 }
@@ -75,7 +77,7 @@ func (s *scale) measure(ctx context.Context, c *cluster) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.nodesUp, err = c.plane.AddNodes(ctx, s.nodes); err != nil {
+	if s.NodesUp, err = c.plane.AddNodes(ctx, s.Nodes); err != nil {
 		return err
 	}
 	const namespace, deployments = "many", 10
@@ -96,13 +98,13 @@ func (s *scale) measure(ctx context.Context, c *cluster) (err error) {
 	}
 	began := time.Now()
 	for i := range deployments {
-		d := manyPods(fmt.Sprintf("pods-%d", i), int32(s.pods/deployments))
+		d := manyPods(fmt.Sprintf("pods-%d", i), int32(s.Pods/deployments))
 		if _, err := clients.AppsV1().Deployments(namespace).Create(ctx, d, metav1.CreateOptions{}); err != nil {
 			return err
 		}
 	}
-	err = wantedReplicas(ctx, c, clients, namespace, s.pods)
-	s.up = time.Since(began)
+	err = wantedReplicas(ctx, c, clients, namespace, s.Pods)
+	s.Up = time.Since(began)
 	if err != nil {
 		return err
 	}
@@ -110,16 +112,16 @@ func (s *scale) measure(ctx context.Context, c *cluster) (err error) {
 	if err != nil {
 		return err
 	}
-	s.busy = difference(usedBefore, usedThen)
+	s.Busy = difference(usedBefore, usedThen)
 	for part := range planeThen {
-		s.plane[part] = planeThen[part] - planeBefore[part]
+		s.Plane[part] = planeThen[part] - planeBefore[part]
 	}
 	running, err := clients.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{FieldSelector: "status.phase=Running"})
 	if err != nil {
 		return err
 	}
-	if len(running.Items) != s.pods {
-		return fmt.Errorf("%d of %d pods run", len(running.Items), s.pods)
+	if len(running.Items) != s.Pods {
+		return fmt.Errorf("%d of %d pods run", len(running.Items), s.Pods)
 	}
 	time.Sleep(5 * time.Second) // what is left to be told of the pods
 	usedBefore, _, err = used(c)
@@ -131,19 +133,19 @@ func (s *scale) measure(ctx context.Context, c *cluster) (err error) {
 	if err != nil {
 		return err
 	}
-	s.idle = difference(usedBefore, usedThen)
+	s.Idle = difference(usedBefore, usedThen)
 	now, err := errorsIn(c.plane.Logs())
 	if err != nil {
 		return err
 	}
-	s.errors = since(past, now)
+	s.Errors = since(past, now)
 	began = time.Now()
-	if _, err := c.k(ctx, "delete", "namespace", namespace, "--timeout=400s"); err != nil {
+	if _, err := c.k(ctx, "delete", "namespace", namespace, "--timeout=1200s"); err != nil {
 		return err
 	}
-	s.gone = time.Since(began)
+	s.Gone = time.Since(began)
 	last, err := errorsIn(c.plane.Logs())
-	s.afterErrors = since(now, last)
+	s.AfterErrors = since(now, last)
 	return err
 }
 
@@ -221,11 +223,11 @@ func difference(before, then []peer.Usage) []peer.Usage {
 func since(before, now []logged) []logged {
 	counts := map[[2]string]int{}
 	for _, l := range before {
-		counts[[2]string{l.program, l.kind}] = l.count
+		counts[[2]string{l.Program, l.Kind}] = l.Count
 	}
 	var all []logged
 	for _, l := range now {
-		if l.count -= counts[[2]string{l.program, l.kind}]; l.count > 0 {
+		if l.Count -= counts[[2]string{l.Program, l.Kind}]; l.Count > 0 {
 			all = append(all, l)
 		}
 	}

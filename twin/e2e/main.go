@@ -49,7 +49,6 @@ type flags struct {
 	again       bool
 	atOnce      int
 	more        string
-	controllers string
 	result      string
 }
 
@@ -67,7 +66,6 @@ func parse(arguments []string) (flags, error) {
 	set.BoolVar(&f.again, "again", false, "with -conformance: run those again that have not passed")
 	set.IntVar(&f.atOnce, "at-once", 2, "with -conformance: how many clusters there are at once")
 	set.StringVar(&f.more, "more", "", "with -conformance: a file with the names of further specs")
-	set.StringVar(&f.controllers, "controllers", "", "with -conformance: knarr's flag --controllers; none of those that kube-controller-manager has if empty")
 	set.StringVar(&f.result, "result", "CONFORMANCE.md", "with -conformance: the file to write what became of them to")
 	if err := set.Parse(arguments); err != nil {
 		return f, err

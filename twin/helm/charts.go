@@ -22,10 +22,11 @@ type chart struct {
 }
 
 const (
-	istio = "istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad"
-	kwok  = "sigs.k8s.io/kwok@v0.8.0"
-	kueue = "sigs.k8s.io/kueue@v0.17.0"
-	kro   = "github.com/kubernetes-sigs/kro@v0.9.4"
+	istio      = "istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad"
+	kwok       = "sigs.k8s.io/kwok@v0.8.0"
+	crossplane = "github.com/crossplane/crossplane@v1.20.0"
+	kueue      = "sigs.k8s.io/kueue@v0.17.0"
+	kro        = "github.com/kubernetes-sigs/kro@v0.9.4"
 )
 
 // known are the charts, in the order that they are installed.
@@ -35,13 +36,15 @@ var known = []chart{
 	{name: "istiod", module: istio, dir: "manifests/charts/istio-control/istio-discovery", namespace: "istio-system",
 		then: []string{"autoscaleEnabled=false", "replicaCount=2", "resources.requests.cpu=20m", "meshConfig.accessLogFile=/dev/stdout"}},
 	{name: "istio-default", module: istio, dir: "manifests/charts/default", namespace: "istio-system", then: []string{"revision=canary"}},
-	{name: "istio-gateway", module: istio, dir: "manifests/charts/gateway", namespace: "istio-ingress", then: []string{"autoscaling.minReplicas=2", "service.type=ClusterIP"}},
-	{name: "istio-ingress", module: istio, dir: "manifests/charts/gateways/istio-ingress", namespace: "istio-ingress", then: []string{"gateways.istio-ingressgateway.autoscaleMin=2"}},
+	{name: "istio-gateway", module: istio, dir: "manifests/charts/gateway", namespace: "istio-ingress", first: []string{"service.type=NodePort"}, then: []string{"autoscaling.minReplicas=2", "service.type=ClusterIP"}},
+	{name: "istio-ingress", module: istio, dir: "manifests/charts/gateways/istio-ingress", namespace: "istio-ingress",
+		first: []string{"gateways.istio-ingressgateway.type=NodePort"}, then: []string{"gateways.istio-ingressgateway.type=NodePort", "gateways.istio-ingressgateway.autoscaleMin=2"}},
 	{name: "istio-cni", module: istio, dir: "manifests/charts/istio-cni", namespace: "istio-system", then: []string{"ambient.enabled=true", "logging.level=cni:debug"}},
 	{name: "ztunnel", module: istio, dir: "manifests/charts/ztunnel", namespace: "istio-system", then: []string{"logLevel=debug"}},
 	{name: "kwok", module: kwok, dir: "charts/kwok", first: []string{"fullnameOverride=kwok-again"}, then: []string{"fullnameOverride=kwok-again", "replicas=2"}},
 	{name: "kwok-stage-fast", module: kwok, dir: "charts/stage-fast", definitions: "kustomize/crd/bases/*.yaml"},
 	{name: "kwok-metrics-usage", module: kwok, dir: "charts/metrics-usage", definitions: "kustomize/crd/bases/*.yaml"},
+	{name: "crossplane", module: crossplane, dir: "cluster/charts/crossplane", namespace: "crossplane-system", then: []string{"replicas=2", "metrics.enabled=true"}},
 	{name: "kueue", module: kueue, dir: "charts/kueue", namespace: "kueue-system", then: []string{"controllerManager.replicas=2"}},
 	{name: "kro", module: kro, dir: "helm", namespace: "kro-system", then: []string{"deployment.replicaCount=2"}},
 }

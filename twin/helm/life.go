@@ -57,6 +57,10 @@ func (c client) live(ctx context.Context, chart chart) life {
 			l.steps = append(l.steps, step{name: "definitions", err: err.Error()})
 		}
 	}
+	// Not by a flag, which would forbid objects of other namespaces.
+	if _, err := c.run(ctx, c.kubectl, "", "config", "set-context", "--current", "--namespace", chart.namespace); err != nil {
+		l.steps = append(l.steps, step{name: "kubeconfig", err: err.Error()})
+	}
 	in := []string{"--namespace", chart.namespace}
 	waiting := append([]string{"--wait", "--timeout", patience}, in...)
 	commands := []struct {
@@ -88,7 +92,7 @@ func (c client) live(ctx context.Context, chart chart) life {
 			}
 		}
 		var err error
-		if s.objects, err = c.objects(ctx, manifest, chart.namespace); err != nil && s.err == "" {
+		if s.objects, err = c.objects(ctx, manifest); err != nil && s.err == "" {
 			s.err = err.Error()
 		}
 		l.steps = append(l.steps, s)
@@ -173,11 +177,11 @@ func (c client) said(ctx context.Context, what, release string, in []string) str
 }
 
 // objects are those of a manifest that are there.
-func (c client) objects(ctx context.Context, manifest, namespace string) (map[string]string, error) {
+func (c client) objects(ctx context.Context, manifest string) (map[string]string, error) {
 	if strings.TrimSpace(manifest) == "" {
 		return nil, nil
 	}
-	out, err := c.run(ctx, c.kubectl, manifest, "get", "--namespace", namespace, "--ignore-not-found", "--show-managed-fields", "-o", "json", "-f", "-")
+	out, err := c.run(ctx, c.kubectl, manifest, "get", "--ignore-not-found", "--show-managed-fields", "-o", "json", "-f", "-")
 	if err != nil {
 		return nil, err
 	}

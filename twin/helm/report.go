@@ -83,6 +83,9 @@ func report(path string, all []outcome) error {
 			}
 			return fmt.Sprintf("ok, %.0f s", o.took[i].Seconds())
 		}
+		if n := len(o.failed[1]); n > 0 {
+			errs = append(errs, fmt.Errorf("%s by helm %s: %d steps failed on knarr", o.chart.name, o.version, n))
+		}
 		same := "yes"
 		if len(o.differences) > 0 {
 			same = fmt.Sprintf("**%d differences**", len(o.differences))
