@@ -32,6 +32,7 @@ var expected = []struct {
 	{regexp.MustCompile(`failed to delete pod \S+: pods "[^"]*" not found`), "kwok deletes each pod that ends twice"},
 	{regexp.MustCompile(`status\.podIPs: Invalid value.*may specify no more than one IP`), "kwok gives a pod two addresses where it has two changes of it under way"},
 	{regexp.MustCompile(`because it is being terminated`), "controllers go on creating while their namespace ends"},
+	{regexp.MustCompile(`unexpected items still remain in namespace`), "the namespace controller looks again until all pods have ended"},
 	{regexp.MustCompile(`The manifest file is empty, ignoring`), "said at each start of this release"},
 	{regexp.MustCompile(`Unable to record event \(will not retry!\).*broadcaster already stopped`), "said as a scheduler ends"},
 	{regexp.MustCompile(`unable to fetch metrics from resource metrics API`), "no server of metrics is there"},
