@@ -79,18 +79,23 @@ func (c *cluster) spread(ctx context.Context, namespace string) (string, error) 
 	return strings.Join(told, ", "), err
 }
 
-// onlyImage has all pods of a namespace that are not ending have one image.
+// onlyImage waits until all pods of a namespace have one image: those with another end.
 func onlyImage(ctx context.Context, c *cluster, namespace, image string) error {
-	out, err := c.k(ctx, "get", "pods", "-n", namespace, images)
-	if err != nil {
-		return err
-	}
-	for _, is := range strings.Fields(out) {
-		if is != image {
-			return fmt.Errorf("a pod of %s has the image %s, not %s", namespace, is, image)
+	for {
+		out, err := c.k(ctx, "get", "pods", "-n", namespace, images)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(strings.Fields(out), func(is string) bool { return is != image })
+		if i < 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("a pod of %s has the image %s, not %s: %w", namespace, strings.Fields(out)[i], image, ctx.Err())
+		case <-time.After(200 * time.Millisecond):
 		}
 	}
-	return nil
 }
 
 func rollout(ctx context.Context, c *cluster) (string, error) {
