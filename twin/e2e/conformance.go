@@ -198,12 +198,17 @@ func (r clusterRun) all(ctx context.Context, names []string, results string) err
 	return errors.Join(append(errs, ctx.Err())...)
 }
 
-// chunk runs specs against one new cluster.
-func (r clusterRun) chunk(ctx context.Context, names []string) ([]attempt, error) {
+// chunk runs specs against one new cluster, of which nothing is kept if all pass.
+func (r clusterRun) chunk(ctx context.Context, names []string) (attempts []attempt, err error) {
 	dir, err := os.MkdirTemp(r.dir, "cluster-")
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err == nil && !slices.ContainsFunc(attempts, func(a attempt) bool { return a.State != passed }) {
+			err = os.RemoveAll(dir)
+		}
+	}()
 	fmt.Fprintf(os.Stderr, "%s %s: %d specs from %s\n", time.Now().Format(time.TimeOnly), dir, len(names), names[0])
 	authority, err := peer.NewAuthority("signing-ca")
 	if err != nil {
@@ -244,7 +249,6 @@ func (r clusterRun) chunk(ctx context.Context, names []string) ([]attempt, error
 	for _, failure := range result.failures {
 		err = errors.Join(err, errors.New(failure))
 	}
-	var attempts []attempt
 	for _, name := range names {
 		is, known := result.specs[name]
 		if !known {
