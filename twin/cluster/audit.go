@@ -45,6 +45,9 @@ func audited(path string) (map[string]asked, error) {
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
 			return nil, err
 		}
+		if strings.HasPrefix(event.RequestURI, "/readyz") { // asked until it is, as servers start
+			continue
+		}
 		program, _, _ := strings.Cut(event.UserAgent, "/")
 		if controller, is := strings.CutPrefix(event.User.Username, "system:serviceaccount:kube-system:"); is {
 			program += ": " + controller

@@ -33,6 +33,8 @@ var expected = []struct {
 	{regexp.MustCompile(`status\.podIPs: Invalid value.*may specify no more than one IP`), "kwok gives a pod two addresses where it has two changes of it under way"},
 	{regexp.MustCompile(`because it is being terminated`), "controllers go on creating while their namespace ends"},
 	{regexp.MustCompile(`unexpected items still remain in namespace`), "the namespace controller looks again until all pods have ended"},
+	{regexp.MustCompile(`(Plugin Failed|Error scheduling pod; retrying|Error updating pod).*pods \\?"[^"]*" not found`), "the pod was deleted as it was being bound"},
+	{regexp.MustCompile(`syncing \\"[^"]*" failed: (configmaps|serviceaccounts) .* already exists`), "knarr makes it in one commit with its namespace; the controller heard of the namespace first"},
 	{regexp.MustCompile(`The manifest file is empty, ignoring`), "said at each start of this release"},
 	{regexp.MustCompile(`Unable to record event \(will not retry!\).*broadcaster already stopped`), "said as a scheduler ends"},
 	{regexp.MustCompile(`unable to fetch metrics from resource metrics API`), "no server of metrics is there"},
