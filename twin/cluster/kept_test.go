@@ -39,11 +39,13 @@ func TestWhatFailsIsAnError(t *testing.T) {
 		"a step":                   {result{Steps: []step{{Name: "drain", Err: "no"}}}, true},
 		"many pods":                {result{Scale: &scale{Err: "no"}}, true},
 		"a log while pods came up": {result{Scale: &scale{Errors: strange}}, true},
+		"a fight":                  {result{Asked: map[string]asked{"kube-controller-manager": {Requests: 900, Writes: 900, Conflicts: 700}}}, true},
 		"a log":                    {result{Steps: []step{{Name: "drain"}}, Errors: strange}, true},
 	} {
 		path := filepath.Join(t.TempDir(), "table.md")
 		c.of.Server = "knarr"
-		if err := report(path, []result{c.of}); (err != nil) != c.wrong {
+		usual := result{Server: "kube-apiserver", Asked: map[string]asked{"kube-controller-manager": {Requests: 300, Writes: 300, Conflicts: 7}}}
+		if err := report(path, []result{usual, c.of}); (err != nil) != c.wrong {
 			t.Errorf("%s: %v", name, err)
 		}
 		content, err := os.ReadFile(path)

@@ -21,7 +21,7 @@ func report(path string, results []result) error {
 		"controllers, as by default.\n", peer.KubernetesVersion)
 	errs = append(errs, tellSteps(&text, results))
 	errs = append(errs, tellScale(&text, results))
-	tellAsked(&text, results)
+	errs = append(errs, tellAsked(&text, results))
 	tellErrors(&text, "## Errors in the logs while the scenarios were done", results, func(r result) []logged { return r.Errors })
 	for _, r := range results {
 		if r.Server == "knarr" {
@@ -160,11 +160,11 @@ func total(all []logged) int {
 }
 
 // tellAsked tells who asked how much while the scenarios were done: who fights over objects
-// has conflicts.
-func tellAsked(text *strings.Builder, results []result) {
+// has conflicts, and many more than beside another server are an error.
+func tellAsked(text *strings.Builder, results []result) error {
 	results = slices.DeleteFunc(slices.Clone(results), func(r result) bool { return len(r.Asked) == 0 })
 	if len(results) == 0 {
-		return
+		return nil
 	}
 	programs := map[string]bool{}
 	for _, r := range results {
@@ -185,19 +185,28 @@ func tellAsked(text *strings.Builder, results []result) {
 		}
 		fmt.Fprintln(text)
 	}
+	var errs []error
 	for _, r := range results {
 		for _, program := range slices.Sorted(maps.Keys(r.Asked)) {
-			if a := r.Asked[program]; a.Failed > 0 {
+			a, usual := r.Asked[program], results[0].Asked[program]
+			if a.Failed > 0 {
 				fmt.Fprintf(text, "\n- %s, refused to %s: %s\n", r.Server, program, a.Example)
+			}
+			if a.Conflicts > 2*usual.Conflicts+fewConflicts {
+				errs = append(errs, fmt.Errorf("%s had %d conflicts with %s, and %d with %s", program, a.Conflicts, r.Server, usual.Conflicts, results[0].Server))
 			}
 		}
 	}
+	return errors.Join(errs...)
 }
+
+// fewConflicts are nothing that is worth a word.
+const fewConflicts = 20
 
 func tellErrors(text *strings.Builder, title string, results []result, of func(r result) []logged) {
 	var found bool
 	for _, r := range results {
-		for _, l := range of(r) {
+		for _, l := range byCause(of(r)) {
 			if !found {
 				fmt.Fprintf(text, "\n%s\n\n| server | program | times | the first of its kind | cause |\n|---|---|---:|---|---|\n", title)
 				found = true
@@ -209,4 +218,19 @@ func tellErrors(text *strings.Builder, title string, results []result, of func(r
 			fmt.Fprintf(text, "| %s | %s | %d | `%s` | %s |\n", r.Server, l.Program, l.Count, strings.NewReplacer("|", "\\|", "`", "'").Replace(first), l.cause())
 		}
 	}
+}
+
+// byCause puts errors of a program together that have one cause.
+func byCause(all []logged) []logged {
+	var together []logged
+	for _, l := range all {
+		cause := l.cause()
+		i := slices.IndexFunc(together, func(t logged) bool { return t.Program == l.Program && cause != "" && t.cause() == cause })
+		if i < 0 {
+			together = append(together, l)
+		} else {
+			together[i].Count += l.Count
+		}
+	}
+	return together
 }
