@@ -8,14 +8,14 @@ import (
 	"slices"
 )
 
-// results are what came of everything, the last time that it was done: a run of a part
-// leaves the rest as it is.
+// results are what came of everything, the last time that it was done by the same builds: a
+// run of a part leaves the rest as it is.
 type results struct {
 	path string
 	all  []result
 }
 
-func kept(path string) (*results, error) {
+func kept(path string, builds map[string]string) (*results, error) {
 	r := &results{path: path}
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -23,7 +23,9 @@ func kept(path string) (*results, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	return r, json.Unmarshal(content, &r.all)
+	err = json.Unmarshal(content, &r.all)
+	r.all = slices.DeleteFunc(r.all, func(of result) bool { return of.Build != builds[of.Server] })
+	return r, err
 }
 
 // add takes what was done in place of what was done before.

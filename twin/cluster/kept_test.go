@@ -9,22 +9,31 @@ import (
 
 func TestARunOfAPartLeavesTheRest(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cluster.json")
-	first, err := kept(path)
+	builds := map[string]string{"knarr": "a", "kube-apiserver": "v1"}
+	first, err := kept(path, builds)
 	if err != nil {
 		t.Fatal(err)
 	}
-	first.add(result{Server: "knarr", Steps: []step{{Name: "drain"}}, Scale: &scale{Pods: 10}})
+	first.add(result{Server: "knarr", Build: "a", Steps: []step{{Name: "drain"}}, Scale: &scale{Pods: 10}})
 	if err := first.keep(); err != nil {
 		t.Fatal(err)
 	}
-	second, err := kept(path)
+	second, err := kept(path, builds)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second.add(result{Server: "knarr", Scale: &scale{Pods: 20}})
+	second.add(result{Server: "knarr", Build: "a", Scale: &scale{Pods: 20}})
 	second.add(result{Server: "kube-apiserver", Steps: []step{{Name: "drain"}}})
 	if len(second.all) != 2 || len(second.all[0].Steps) != 1 || second.all[0].Scale.Pods != 20 {
 		t.Errorf("%+v", second.all)
+	}
+	builds["knarr"] = "b"
+	third, err := kept(path, builds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(third.all) != 0 {
+		t.Errorf("of another build is kept %+v", third.all)
 	}
 }
 

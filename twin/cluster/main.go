@@ -104,7 +104,12 @@ func run(ctx context.Context, arguments []string) error {
 		return err
 	}
 	m := maker{f, binaries, programs, kubectl, dir}
-	results, err := kept(filepath.Join(f.root, "twin", ".peers", "cluster.json"))
+	build, err := peer.Digest(binaries.Knarr)
+	if err != nil {
+		return err
+	}
+	builds := map[string]string{"kube-apiserver": peer.KubernetesVersion, "knarr": build}
+	results, err := kept(filepath.Join(f.root, "twin", ".peers", "cluster.json"), builds)
 	if err != nil {
 		return err
 	}
@@ -113,7 +118,9 @@ func run(ctx context.Context, arguments []string) error {
 		start peer.Starter
 	}{{"kube-apiserver", peer.StartKubeAPIServer}, {"knarr", peer.StartKnarr}} {
 		if slices.Contains(f.sides, side.name) {
-			results.add(m.against(ctx, side.name, side.start))
+			done := m.against(ctx, side.name, side.start)
+			done.Build = builds[side.name]
+			results.add(done)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -137,6 +144,7 @@ type maker struct {
 // A result is what came of everything on the clusters of one kind of server.
 type result struct {
 	Server string
+	Build  string
 	Steps  []step
 	Errors []logged // in the logs while the steps were done
 	Asked  map[string]asked

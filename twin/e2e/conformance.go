@@ -72,7 +72,7 @@ type attempt struct {
 
 // conformance runs the listed specs that have no result yet, a few against each new cluster,
 // and writes what became of all of them. What is known is kept in a file for each
-// server, so that a run that was interrupted goes on where it was.
+// build of a server, so that a run that was interrupted goes on where it was.
 func conformance(ctx context.Context, f flags) error {
 	names, err := conformanceSpecs(f.more)
 	if err != nil {
@@ -98,9 +98,14 @@ func conformance(ctx context.Context, f flags) error {
 		return err
 	}
 	starters := map[string]peer.Starter{"kube-apiserver": peer.StartKubeAPIServer, "knarr": peer.StartKnarr}
+	build, err := peer.Digest(binaries.Knarr)
+	if err != nil {
+		return err
+	}
+	builds := map[string]string{"kube-apiserver": peer.KubernetesVersion, "knarr": build}
 	var both [2]map[string][]attempt
 	for i, side := range []string{"kube-apiserver", "knarr"} {
-		own := filepath.Join(dir, side)
+		own := filepath.Join(dir, side+"-"+builds[side])
 		if err := os.MkdirAll(own, 0o700); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-// What upstream's end-to-end specs and the controller manager beside the servers are
+// What upstream's end-to-end specs, the controller manager and the scheduler beside the servers are
 // built from. A module of its own, since it needs ten times the dependencies of the rest.
 module github.com/knarr-io/knarr/twin/e2e/upstream
 
