@@ -189,7 +189,7 @@ func (m maker) make(ctx context.Context, name string, start peer.Starter, audite
 		return nil, nil, err
 	}
 	c := &cluster{kubectl: m.kubectl, dir: dir, kubeconfig: filepath.Join(dir, "kubeconfig"), timeout: m.flags.timeout}
-	options := peer.Options{Dir: dir, ClientCA: authority.CertPEM, Controllers: "*"}
+	options := peer.Options{Dir: dir, ClientCA: authority.CertPEM, Alone: true}
 	if audited {
 		policy := filepath.Join(dir, "audit-policy.yaml")
 		if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {

@@ -219,7 +219,7 @@ func (r clusterRun) chunk(ctx context.Context, names []string) (attempts []attem
 	if err != nil {
 		return nil, err
 	}
-	server, err := r.start(ctx, r.binaries, peer.Options{Dir: dir, ClientCA: authority.CertPEM, Controllers: "*", Flags: []string{"--enable-admission-plugins=NodeRestriction"}})
+	server, err := r.start(ctx, r.binaries, peer.Options{Dir: dir, ClientCA: authority.CertPEM, Alone: true, Flags: []string{"--enable-admission-plugins=NodeRestriction"}})
 	if err != nil {
 		return nil, err
 	}

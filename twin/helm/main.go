@@ -113,7 +113,7 @@ func (c client) against(ctx context.Context, start peer.Starter, binaries peer.B
 	if err != nil {
 		return nil, err
 	}
-	server, err := start(ctx, binaries, peer.Options{Dir: c.dir, ClientCA: authority.CertPEM, Controllers: "*"})
+	server, err := start(ctx, binaries, peer.Options{Dir: c.dir, ClientCA: authority.CertPEM, Alone: true})
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package peer
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -15,10 +14,6 @@ import (
 
 // banner is the line knarr prints when it is ready.
 var banner = regexp.MustCompile(`^knarr \S+ \(Kubernetes \S+\) serves https://(\S+), ready in `)
-
-// withoutManager leaves out what nobody does beside a kube-apiserver that has no
-// kube-controller-manager.
-const withoutManager = "-serviceaccount-controller,-root-ca-certificate-publisher-controller,-service-cidr-controller,-clusterrole-aggregation-controller,-resourcequota-controller,-validatingadmissionpolicy-status-controller"
 
 // StartKnarr starts a knarr with its default store, on a port of its choice.
 func StartKnarr(ctx context.Context, b Binaries, o Options) (_ *Server, err error) {
@@ -46,6 +41,10 @@ func StartKnarr(ctx context.Context, b Binaries, o Options) (_ *Server, err erro
 			s.Stop()
 		}
 	}()
+	if !o.Alone {
+		// Nobody does the work of kube-controller-manager beside kube-apiserver.
+		tokens = append(tokens, "--controllers=-serviceaccount-controller,-root-ca-certificate-publisher-controller,-service-cidr-controller,-clusterrole-aggregation-controller,-resourcequota-controller,-validatingadmissionpolicy-status-controller")
+	}
 	began := time.Now()
 	knarr, err := start("knarr", filepath.Join(o.Dir, "knarr.log"), input, b.Knarr,
 		append([]string{
@@ -54,7 +53,6 @@ func StartKnarr(ctx context.Context, b Binaries, o Options) (_ *Server, err erro
 			"--secure-port=0",
 			"--service-cluster-ip-range=" + ServiceCIDR,
 			"--service-account-issuer=" + serviceAccountIssuer,
-			"--controllers=" + cmp.Or(o.Controllers, withoutManager),
 		}, append(tokens, o.Flags...)...)...)
 	if err != nil {
 		output.Close()

@@ -29,11 +29,10 @@ type Options struct {
 	Tokens string
 	// ClientCA are further authorities of clients, PEM.
 	ClientCA []byte
-	// Controllers are those that knarr runs itself, as its flag --controllers has them; empty
-	// for none of those that kube-controller-manager has, since none runs beside kube-apiserver.
-	Controllers string
 	// Flags are given to the server as they are: ones that both kinds know.
 	Flags []string
+	// Alone has a knarr do the work of kube-controller-manager that it can do.
+	Alone bool
 }
 
 // Server is one running API server with whatever processes it needs.
