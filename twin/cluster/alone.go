@@ -59,6 +59,7 @@ func alone(ctx context.Context, c *cluster) (string, error) {
 }
 
 func together(ctx context.Context, c *cluster) (string, error) {
+	c.plane.StopPart(peer.ControllerManagerPart) // it runs, if nothing was done without it
 	if err := c.plane.StartControllerManager(ctx); err != nil {
 		return "", err
 	}

@@ -211,6 +211,9 @@ func (p *Plane) credentials(part, user string) (string, *rest.Config, error) {
 }
 
 func (p *Plane) start(part, binary string, arguments ...string) error {
+	if p.parts[part] != nil {
+		return fmt.Errorf("%s runs already", part)
+	}
 	log := filepath.Join(p.dir, part+".log")
 	if _, err := os.Stat(log); err == nil { // it ran before
 		log = filepath.Join(p.dir, fmt.Sprintf("%s-%d.log", part, len(p.ended)+1))
