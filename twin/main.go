@@ -55,7 +55,9 @@ type flags struct {
 	authorizers bool
 	// certificates has requests for certificates looked after, and only those told of.
 	certificates bool
-	fuzz         fuzzFlags
+	// lifecycle has what is to go deleted, and only that told of.
+	lifecycle bool
+	fuzz      fuzzFlags
 }
 
 func parse(arguments []string) (flags, error) {
@@ -75,6 +77,7 @@ func parse(arguments []string) (flags, error) {
 	set.BoolVar(&f.authorizers, "authorizers", false, "configure both servers with webhooks and a policy of ABAC, and tell only what those decide")
 	set.BoolVar(&f.admissionOff, "admission-off", false, "start both servers with the admission plugins that are off by default, and tell the stories of these alone")
 	set.BoolVar(&f.certificates, "certificates", false, "have requests for certificates looked after, by kube-controller-manager beside kube-apiserver, and tell only what comes of them")
+	set.BoolVar(&f.lifecycle, "lifecycle", false, "have deleted what has lost its owner, is in a namespace that goes or has had its time, by kube-controller-manager beside kube-apiserver, and tell only what comes of it")
 	gates := set.String("feature-gates", "", "start both servers with these --feature-gates")
 	encryption := set.String("encryption", "", "start both servers with this --encryption-provider-config")
 	set.StringVar(&f.logs, "logs", "", "keep the servers' logs in this directory")
@@ -106,7 +109,7 @@ func parse(arguments []string) (flags, error) {
 		}
 		f.servers = append(f.servers, "--enable-admission-plugins="+strings.Join(stories.OffByDefault, ","), "--admission-control-config-file="+config)
 	}
-	f.all = *run == "" && *ignore == "" && f.servers == nil && !f.certificates
+	f.all = *run == "" && *ignore == "" && f.servers == nil && !f.certificates && !f.lifecycle
 	if f.self {
 		f.knarr = "not needed"
 	}
@@ -147,7 +150,7 @@ func run(ctx context.Context, arguments []string) error {
 	}
 	aggregation := matching(f, stories.Aggregation(binaries.Knarr, "kubectl"))
 	audit := matching(f, stories.Audit())
-	if f.authorizers || f.admissionOff || f.certificates {
+	if f.authorizers || f.admissionOff || f.certificates || f.lifecycle {
 		aggregation, audit = nil, nil
 	}
 	first, second, stop, err := startBoth(ctx, f, binaries, len(aggregation) > 0, len(audit) > 0)
@@ -168,6 +171,8 @@ func run(ctx context.Context, arguments []string) error {
 		told = matching(f, authorizers.Stories())
 	} else if f.certificates {
 		told = matching(f, stories.Certificates())
+	} else if f.lifecycle {
+		told = matching(f, stories.Lifecycle())
 	} else if told, err = collect(ctx, f, binaries, first); err != nil {
 		return err
 	}

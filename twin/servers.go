@@ -42,9 +42,9 @@ func startBoth(ctx context.Context, f flags, binaries peer.Binaries, aggregated,
 	if f.self {
 		starters[1] = peer.StartKubeAPIServer
 	}
-	var signing *signing
-	if f.certificates {
-		if signing, err = newSigning(ctx, f.root, dir); err != nil {
+	var by *byThemselves
+	if f.certificates || f.lifecycle {
+		if by, err = newByThemselves(ctx, f, dir); err != nil {
 			stop()
 			return first, second, nil, err
 		}
@@ -60,13 +60,13 @@ func startBoth(ctx context.Context, f flags, binaries peer.Binaries, aggregated,
 				break
 			}
 		}
-		arguments = append(slices.Clone(arguments), signing.flags(i == 1 && !f.self)...)
+		arguments = append(slices.Clone(arguments), by.flags(i == 1 && !f.self)...)
 		var server *peer.Server
 		if server, err = starter(ctx, binaries, peer.Options{Dir: own, Tokens: stories.Tokens, Flags: arguments}); err != nil {
 			break
 		}
 		servers = append(servers, server)
-		if err = signing.beside(server, own); err != nil {
+		if err = by.beside(ctx, server, own); err != nil {
 			break
 		}
 	}
@@ -155,17 +155,23 @@ func keepLogs(dir, to string) {
 	}
 }
 
-// signing is what signs certificates: an authority, and who signs by it beside a
-// kube-apiserver. It may be nil, for nobody.
-type signing struct {
-	manager string
-	how     []string
+// byThemselves is what happens by itself on both servers: by a kube-controller-manager
+// beside kube-apiserver, by knarr alone. It may be nil, for nothing.
+type byThemselves struct {
+	manager string   // the binary
+	own     []string // flags of the server that does it itself
+	start   func(ctx context.Context, server *peer.Server, manager, dir string) error
 }
 
-func newSigning(ctx context.Context, root, dir string) (*signing, error) {
-	manager, err := peer.BuildControllerManager(ctx, root)
+func newByThemselves(ctx context.Context, f flags, dir string) (*byThemselves, error) {
+	manager, err := peer.BuildControllerManager(ctx, f.root)
 	if err != nil {
 		return nil, err
+	}
+	if f.lifecycle {
+		return &byThemselves{manager, []string{"--controllers=*"}, func(ctx context.Context, server *peer.Server, manager, dir string) error {
+			return server.StartLifecycle(ctx, manager, dir)
+		}}, nil
 	}
 	authority, err := peer.NewAuthority("signing-ca")
 	if err != nil {
@@ -173,21 +179,24 @@ func newSigning(ctx context.Context, root, dir string) (*signing, error) {
 	}
 	cert, key, err := authority.Write(dir)
 	how := []string{"--cluster-signing-cert-file=" + cert, "--cluster-signing-key-file=" + key, "--cluster-signing-duration=" + stories.SigningDuration}
-	return &signing{manager, how}, err
+	own := append([]string{"--controllers=" + peer.CertificateControllers}, how...)
+	return &byThemselves{manager, own, func(_ context.Context, server *peer.Server, manager, dir string) error {
+		return server.StartSigners(manager, dir, how...)
+	}}, err
 }
 
-// flags are what a server signs by itself by, if it does.
-func (s *signing) flags(itself bool) []string {
-	if s == nil || !itself {
+// flags are what a server does it itself by, if it does.
+func (b *byThemselves) flags(itself bool) []string {
+	if b == nil || !itself {
 		return nil
 	}
-	return append([]string{"--controllers=" + peer.CertificateControllers}, s.how...)
+	return b.own
 }
 
-// beside starts who signs beside a server that does not itself.
-func (s *signing) beside(server *peer.Server, dir string) error {
-	if s == nil || server.Name == "knarr" {
+// beside starts who does it beside a server that does not itself.
+func (b *byThemselves) beside(ctx context.Context, server *peer.Server, dir string) error {
+	if b == nil || server.Name == "knarr" {
 		return nil
 	}
-	return server.StartSigners(s.manager, dir, s.how...)
+	return b.start(ctx, server, b.manager, dir)
 }

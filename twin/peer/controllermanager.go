@@ -25,7 +25,7 @@ func (s *Server) StartControllerManager(ctx context.Context, binary, dir string,
 	if err != nil {
 		return err
 	}
-	return s.awaitObject(ctx, manager, "/api/v1/namespaces/default/serviceaccounts/default")
+	return s.await(ctx, manager, "/api/v1/namespaces/default/serviceaccounts/default", http.StatusOK)
 }
 
 // CertificateControllers are those of kube-controller-manager that look after requests
@@ -37,6 +37,48 @@ const CertificateControllers = "certificatesigningrequest-signing-controller,cer
 func (s *Server) StartSigners(binary, dir string, flags ...string) error {
 	_, err := s.startManager(binary, dir, append([]string{"--controllers=" + CertificateControllers}, flags...))
 	return err
+}
+
+// LifecycleControllers are those of kube-controller-manager that delete what is to go: what
+// has lost its owner, is in a namespace that goes, or has had its time.
+const LifecycleControllers = "garbage-collector-controller,namespace-controller,ttl-after-finished-controller"
+
+// StartLifecycle starts kube-controller-manager for these controllers alone. They are
+// at work when StartLifecycle returns.
+func (s *Server) StartLifecycle(ctx context.Context, binary, dir string) error {
+	manager, err := s.startManager(binary, dir, []string{"--controllers=" + LifecycleControllers})
+	if err != nil {
+		return err
+	}
+	const uri = "/api/v1/namespaces/default/configmaps"
+	orphan := `{"metadata":{"name":"orphan","ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"nobody","uid":"none"}]}}`
+	if err := s.post(ctx, uri, orphan); err != nil {
+		return err
+	}
+	return s.await(ctx, manager, uri+"/orphan", http.StatusNotFound)
+}
+
+// post makes an object.
+func (s *Server) post(ctx context.Context, uri, body string) error {
+	client, err := rest.HTTPClientFor(s.Config)
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.Config.Host+uri, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusCreated {
+		return fmt.Errorf("POST %s: %s", uri, response.Status)
+	}
+	return nil
 }
 
 func (s *Server) startManager(binary, dir string, flags []string) (*process, error) {
@@ -64,8 +106,8 @@ func (s *Server) startManager(binary, dir string, flags []string) (*process, err
 	return manager, nil
 }
 
-// awaitObject waits until an object is there that a process makes.
-func (s *Server) awaitObject(ctx context.Context, maker *process, uri string) error {
+// await waits until a process has brought about that a URI is answered with a status.
+func (s *Server) await(ctx context.Context, doer *process, uri string, status int) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	client, err := rest.HTTPClientFor(s.Config)
@@ -73,7 +115,7 @@ func (s *Server) awaitObject(ctx context.Context, maker *process, uri string) er
 		return err
 	}
 	defer client.CloseIdleConnections()
-	err = poll(ctx, []*process{maker}, func() bool {
+	err = poll(ctx, []*process{doer}, func() bool {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Config.Host+uri, nil)
 		if err != nil {
 			return false
@@ -83,7 +125,7 @@ func (s *Server) awaitObject(ctx context.Context, maker *process, uri string) er
 			return false
 		}
 		response.Body.Close()
-		return response.StatusCode == http.StatusOK
+		return response.StatusCode == status
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", uri, err)
