@@ -31,6 +31,14 @@ func (s *State) Tail(prefixes ...string) *Tail {
 	return t
 }
 
+// Add has t follow one more resource, whose place is after the others'. It is
+// called as CatchUp is.
+func (t *Tail) Add(prefix string) {
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	t.of = append(t.of, tailed{c: t.s.collection(prefix)})
+}
+
 // Current reports whether CatchUp would tell nothing.
 func (t *Tail) Current() bool {
 	t.s.mu.RLock()
@@ -48,25 +56,36 @@ func (t *Tail) Current() bool {
 // revision. begin, in place of events, gives all objects there are: the first
 // time, and when the history no longer has the events.
 func (t *Tail) CatchUp(begin func(resource int, all Snapshot), see func(resource int, e *Event)) {
-	events := make([][]Event, len(t.of))
-	snapshots := make([]*Snapshot, len(t.of))
+	for _, n := range t.news() {
+		if n.all != nil {
+			begin(n.resource, *n.all)
+		}
+		for i := range n.events {
+			see(n.resource, &n.events[i])
+		}
+	}
+}
+
+// news is what has happened to one resource: some events, or anything.
+type news struct {
+	resource int
+	events   []Event
+	all      *Snapshot
+}
+
+func (t *Tail) news() (all []news) {
 	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
 	for i := range t.of {
 		f := &t.of[i]
-		if f.begun && f.at >= f.c.log.first {
-			events[i] = f.c.log.from(f.at)
-		} else {
-			snapshots[i] = &Snapshot{t.s.rev, f.c.shared()}
+		end := f.c.log.end()
+		switch {
+		case !f.begun || f.at < f.c.log.first:
+			all = append(all, news{resource: i, all: &Snapshot{t.s.rev, f.c.shared()}})
+		case f.at < end:
+			all = append(all, news{resource: i, events: f.c.log.from(f.at)})
 		}
-		f.at, f.begun = f.c.log.end(), true
+		f.at, f.begun = end, true
 	}
-	t.s.mu.Unlock()
-	for i := range t.of {
-		if snapshots[i] != nil {
-			begin(i, *snapshots[i])
-		}
-		for j := range events[i] {
-			see(i, &events[i][j])
-		}
-	}
+	return all
 }

@@ -55,3 +55,35 @@ func TestTail(t *testing.T) {
 	expect("[0 has 1]") // nothing was missed of nodes
 	expect("[]")
 }
+
+// What is added later is told from its beginning.
+func TestTailGrows(t *testing.T) {
+	s := startInMemory(t)
+	put(t, s, pods+"/ns/a", "1")
+	tail := s.Tail()
+	var told []string
+	catchUp := func() {
+		tail.CatchUp(func(i int, all Snapshot) {
+			told = append(told, fmt.Sprintf("%d has %d", i, all.Len("")))
+		}, func(i int, e *Event) {
+			told = append(told, fmt.Sprintf("%d: %s", i, e.Object.Name))
+		})
+	}
+	if !tail.Current() {
+		t.Error("it follows nothing, and something has changed")
+	}
+	catchUp()
+	tail.Add(pods)
+	if tail.Current() {
+		t.Error("current before it was told")
+	}
+	catchUp()
+	tail.Add("/registry/secrets")
+	put(t, s, pods+"/ns/b", "1")
+	catchUp()
+	put(t, s, "/registry/secrets/ns/x", "1")
+	catchUp()
+	if got, want := fmt.Sprint(told), "[0 has 1 0: b 1 has 0 1: x]"; got != want {
+		t.Errorf("told %s, want %s", got, want)
+	}
+}
