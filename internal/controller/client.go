@@ -56,11 +56,16 @@ func (c Client) Create(ctx context.Context, gvr schema.GroupVersionResource, nam
 
 // Delete removes the object of a name if it is still the one with that uid.
 func (c Client) Delete(ctx context.Context, gvr schema.GroupVersionResource, namespace, name string, uid types.UID) error {
+	return c.DeleteBy(ctx, gvr, namespace, name, &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+}
+
+// DeleteBy removes the object of a name as options say, which it modifies.
+func (c Client) DeleteBy(ctx context.Context, gvr schema.GroupVersionResource, namespace, name string, options *metav1.DeleteOptions) error {
 	t, err := c.target(gvr, namespace, name)
 	if err != nil {
 		return err
 	}
-	_, err = c.Verbs.Delete(t.Context(ctx, "delete", c.User), t, &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	_, err = c.Verbs.Delete(t.Context(ctx, "delete", c.User), t, options)
 	return err
 }
 
@@ -84,11 +89,20 @@ func (c Client) Update(ctx context.Context, gvr schema.GroupVersionResource, sub
 
 // Patch changes an object by a strategic merge patch.
 func (c Client) Patch(ctx context.Context, gvr schema.GroupVersionResource, namespace, name string, patch []byte) error {
+	return c.patch(ctx, gvr, namespace, name, types.StrategicMergePatchType, patch)
+}
+
+// MergePatch changes an object by a JSON merge patch, which custom resources take, too.
+func (c Client) MergePatch(ctx context.Context, gvr schema.GroupVersionResource, namespace, name string, patch []byte) error {
+	return c.patch(ctx, gvr, namespace, name, types.MergePatchType, patch)
+}
+
+func (c Client) patch(ctx context.Context, gvr schema.GroupVersionResource, namespace, name string, how types.PatchType, patch []byte) error {
 	t, err := c.target(gvr, namespace, name)
 	if err != nil {
 		return err
 	}
-	_, err = c.Verbs.Patch(t.Context(ctx, "patch", c.User), t, types.StrategicMergePatchType, patch, &metav1.PatchOptions{FieldManager: c.Manager})
+	_, err = c.Verbs.Patch(t.Context(ctx, "patch", c.User), t, how, patch, &metav1.PatchOptions{FieldManager: c.Manager})
 	return err
 }
 

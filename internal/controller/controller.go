@@ -20,6 +20,8 @@ const (
 	ServiceCIDRs           = "service-cidr-controller"
 	ClusterRoleAggregation = "clusterrole-aggregation-controller"
 	ResourceQuotas         = "resourcequota-controller"
+	GarbageCollector       = "garbage-collector-controller"
+	TTLAfterFinished       = "ttl-after-finished-controller"
 
 	CertificateSigning    = "certificatesigningrequest-signing-controller"
 	CertificateApproving  = "certificatesigningrequest-approving-controller"
@@ -35,6 +37,8 @@ func all() [][2]string {
 	return [][2]string{
 		{RootCAPublisher, "root-ca-cert-publisher"},
 		{ResourceQuotas, "resourcequota"},
+		{GarbageCollector, "garbagecollector"},
+		{TTLAfterFinished, "ttl-after-finished"},
 		{ServiceAccounts, "serviceaccount"},
 		{ServiceCIDRs, "service-cidr-controller"},
 		{ClusterRoleAggregation, "clusterrole-aggregation"},

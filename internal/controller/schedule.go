@@ -26,6 +26,7 @@ type Schedule[K comparable] struct {
 	now      []K        // in the order in which they were added
 	known    map[K]bool // what is in now
 	later    map[K]time.Time
+	soonest  time.Time // no later than the first of later; zero if there is none
 	failures map[K]int
 }
 
@@ -61,6 +62,9 @@ func (s *Schedule[K]) AddAfter(k K, after time.Duration) {
 	at := s.clock.Now().Add(after)
 	if before, ok := s.later[k]; !ok || at.Before(before) {
 		s.later[k] = at
+		if s.soonest.IsZero() || at.Before(s.soonest) {
+			s.soonest = at
+		}
 		s.notify()
 	}
 }
@@ -132,6 +136,67 @@ func (s *Schedule[K]) wait(ctx context.Context, due time.Time) {
 	}
 }
 
+// WorkMany has do look at what is due as Work does, at up to so many at once, and
+// never at one thing twice at once. While nothing is due it has one goroutine. It
+// returns when the last do has.
+func (s *Schedule[K]) WorkMany(ctx context.Context, most int, do func(context.Context, K) error, gaveUp func(K, error)) {
+	var working sync.WaitGroup
+	defer working.Wait()
+	places := make(chan struct{}, most)
+	busy := busy[K]{again: map[K]bool{}}
+	for {
+		k, err := s.Next(ctx)
+		if err != nil {
+			return
+		}
+		if !busy.begin(k) {
+			continue // it comes again when it has been looked at
+		}
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		working.Go(func() {
+			defer func() { <-places }()
+			err := do(ctx, k)
+			again := busy.end(k)
+			switch {
+			case err == nil:
+				s.Succeeded(k)
+			case ctx.Err() == nil && !s.Retry(k):
+				gaveUp(k, err)
+			}
+			if again {
+				s.Add(k)
+			}
+		})
+	}
+}
+
+// busy is what is being looked at, and of each if it is to be looked at again.
+type busy[K comparable] struct {
+	mu    sync.Mutex // guards again
+	again map[K]bool
+}
+
+// begin reports whether k was not being looked at, as it is now.
+func (b *busy[K]) begin(k K) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, is := b.again[k]
+	b.again[k] = is
+	return !is
+}
+
+func (b *busy[K]) end(k K) (again bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	again = b.again[k]
+	delete(b.again, k)
+	return again
+}
+
 // take takes the next out, if there is one, or tells when there will be; zero
 // for never.
 func (s *Schedule[K]) take() (k K, ok bool, due time.Time) {
@@ -154,6 +219,10 @@ func (s *Schedule[K]) take() (k K, ok bool, due time.Time) {
 // collect adds what is due, and returns when the next will be. s.mu is held.
 func (s *Schedule[K]) collect() (next time.Time) {
 	now := s.clock.Now()
+	if s.soonest.IsZero() || s.soonest.After(now) {
+		return s.soonest
+	}
+	defer func() { s.soonest = next }()
 	for k, at := range s.later {
 		switch {
 		case !at.After(now):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -156,5 +157,105 @@ func TestScheduleWork(t *testing.T) {
 	}
 	if tried["good"] != 1 || tried["bad"] != maxRetries+1 || gaveUp != 1 {
 		t.Errorf("tried %v, gave up %d times", tried, gaveUp)
+	}
+}
+
+// WorkMany looks at many things at once, at none twice at once, and again at what
+// was added meanwhile.
+func TestScheduleWorkMany(t *testing.T) {
+	s := NewSchedule[int](clocktesting.NewFakeClock(time.Now()))
+	ctx, cancel := context.WithCancel(t.Context())
+	const things, most = 50, 8
+	var mu sync.Mutex // guards what follows
+	at, now, peak, looked := map[int]bool{}, 0, 0, map[int]int{}
+	full := make(chan struct{}) // closed when as many are looked at as may be
+	for k := range things {
+		s.Add(k)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.WorkMany(ctx, most, func(_ context.Context, k int) error {
+			mu.Lock()
+			if at[k] {
+				t.Errorf("%d is looked at twice at once", k)
+			}
+			at[k] = true
+			now++
+			peak = max(peak, now)
+			if now == most && looked[k] == 0 {
+				select {
+				case <-full:
+				default:
+					close(full)
+				}
+			}
+			looked[k]++
+			again := looked[k] < 3
+			mu.Unlock()
+			<-full
+			if again {
+				s.Add(k)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			at[k] = false
+			now--
+			return nil
+		}, nil)
+	}()
+	done := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		for k := range things {
+			if looked[k] < 3 {
+				return false
+			}
+		}
+		return now == 0
+	}
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not end")
+		}
+	}
+	cancel()
+	<-ended
+	if peak != most {
+		t.Errorf("%d at once, want %d", peak, most)
+	}
+	for k, n := range looked {
+		if n != 3 {
+			t.Errorf("%d was looked at %d times", k, n)
+		}
+	}
+}
+
+// WorkMany tries again what fails, ends with its context, and waits for who works.
+func TestScheduleWorkManyFails(t *testing.T) {
+	clock := clocktesting.NewFakeClock(time.Now())
+	s := NewSchedule[string](clock)
+	s.Add("bad")
+	ctx, cancel := context.WithCancel(t.Context())
+	tried, ended := 0, make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.WorkMany(ctx, 2, func(context.Context, string) error {
+			tried++
+			return errors.New("as ever")
+		}, func(string, error) { cancel() })
+	}()
+	for done := false; !done; {
+		select {
+		case <-ended:
+			done = true
+		default:
+			if clock.HasWaiters() {
+				clock.Step(time.Hour)
+			}
+		}
+	}
+	if tried != maxRetries+1 {
+		t.Errorf("tried %d times", tried)
 	}
 }
