@@ -12,9 +12,11 @@ import (
 	issue "github.com/knarr-io/knarr/internal/controller/certificates"
 	"github.com/knarr-io/knarr/internal/controller/clusterroleaggregation"
 	"github.com/knarr-io/knarr/internal/controller/everynamespace"
+	"github.com/knarr-io/knarr/internal/controller/gc"
 	"github.com/knarr-io/knarr/internal/controller/policystatus"
 	"github.com/knarr-io/knarr/internal/controller/resourcequota"
 	"github.com/knarr-io/knarr/internal/controller/servicecidr"
+	"github.com/knarr-io/knarr/internal/controller/ttlafterfinished"
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/verb"
 )
@@ -66,6 +68,10 @@ func (s *Server) lifecycle(w world) ([]controller.Row, error) {
 			return c
 		})},
 	}
+	rows = append(rows,
+		controller.Row{Name: controller.GarbageCollector, Run: gc.New(w.verbs, gc.Options{Catalogue: w.current, Clock: now}).Run},
+		controller.Row{Name: controller.TTLAfterFinished, Run: anew(func() *ttlafterfinished.Controller { return ttlafterfinished.New(w.verbs, w.native, now) })},
+	)
 	signers, err := s.options.ClusterSigning.authorities(w.certs.bundle.CA)
 	if err != nil {
 		return nil, err
