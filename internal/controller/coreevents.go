@@ -51,7 +51,7 @@ func (r *CoreRecorder) Warn(ctx context.Context, client Client, regarding corev1
 			r.correlator.UpdateState(result.Event)
 		}
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && !apierrors.IsAlreadyExists(err) && ctx.Err() == nil {
 		klog.ErrorS(err, "An event could not be written", "controller", r.component, "reason", reason)
 	}
 }

@@ -50,6 +50,7 @@ type flags struct {
 	atOnce      int
 	more        string
 	result      string
+	alone       bool
 }
 
 func parse(arguments []string) (flags, error) {
@@ -67,6 +68,7 @@ func parse(arguments []string) (flags, error) {
 	set.IntVar(&f.atOnce, "at-once", 2, "with -conformance: how many clusters there are at once")
 	set.StringVar(&f.more, "more", "", "with -conformance: a file with the names of further specs")
 	set.StringVar(&f.result, "result", "CONFORMANCE.md", "with -conformance: the file to write what became of them to")
+	set.BoolVar(&f.alone, "alone", false, "have knarr do by itself what it can do: beside it, kube-controller-manager runs the controllers of workloads alone")
 	if err := set.Parse(arguments); err != nil {
 		return f, err
 	}
@@ -156,12 +158,17 @@ func against(ctx context.Context, f flags, b peer.Binaries, suite peer.Suite, st
 	if err != nil {
 		return result{}, err
 	}
-	server, err := start(ctx, b, peer.Options{Dir: dir, ClientCA: signer.CertPEM, Flags: []string{"--enable-admission-plugins=NodeRestriction"}})
+	server, err := start(ctx, b, peer.Options{Dir: dir, ClientCA: signer.CertPEM, Flags: []string{"--enable-admission-plugins=NodeRestriction"}, Alone: f.alone})
 	if err != nil {
 		return result{}, err
 	}
 	defer server.Stop()
-	if err := server.StartControllerManager(ctx, suite.ControllerManager, dir, "--cluster-signing-cert-file="+cert, "--cluster-signing-key-file="+key); err != nil {
+	if f.alone && server.Name == "knarr" {
+		err = server.StartWorkloads(suite.ControllerManager, dir)
+	} else {
+		err = server.StartControllerManager(ctx, suite.ControllerManager, dir, "--cluster-signing-cert-file="+cert, "--cluster-signing-key-file="+key)
+	}
+	if err != nil {
 		return result{}, err
 	}
 	if err := addNode(ctx, server.Config); err != nil {

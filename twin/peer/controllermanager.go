@@ -28,6 +28,16 @@ func (s *Server) StartControllerManager(ctx context.Context, binary, dir string,
 	return s.await(ctx, manager, "/api/v1/namespaces/default/serviceaccounts/default", http.StatusOK)
 }
 
+// workloads are the controllers that knarr has none of and that others rely on.
+const workloads = "daemonset-controller,deployment-controller,replicaset-controller,replicationcontroller-controller,statefulset-controller,job-controller,cronjob-controller"
+
+// StartWorkloads starts kube-controller-manager for workloads alone. It is at work a while
+// after StartWorkloads returns.
+func (s *Server) StartWorkloads(binary, dir string) error {
+	_, err := s.startManager(binary, dir, []string{"--controllers=" + workloads})
+	return err
+}
+
 // CertificateControllers are those of kube-controller-manager that look after requests
 // for certificates.
 const CertificateControllers = "certificatesigningrequest-signing-controller,certificatesigningrequest-approving-controller"

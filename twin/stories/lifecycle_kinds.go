@@ -92,12 +92,6 @@ func collectionKinds() []story.Story {
 			})
 			c.remove()
 			patiently(s, mapsAt(s, "known"), story.NotFound)
-			ownedMap(s, "later", owned(c.group+"/v1", "Widget", a))
-			passed(s)
-			s.Get(mapsAt(s, "later"))
-			c.define() // and there is no a
-			defer c.remove()
-			patiently(s, mapsAt(s, "later"), story.NotFound)
 		}},
 	}
 }

@@ -36,6 +36,9 @@ type graph struct {
 	// some kind is not served. Another catalogue may tell.
 	held map[ref]bool
 
+	// ended are objects that have been deleted, until all that happened before
+	// is in the graph.
+	ended              []ended
 	now, before, other kind.Meta // for one use
 }
 
@@ -45,7 +48,10 @@ type resource struct {
 	prefix string
 	// apiVersion and kind are what its objects are called.
 	apiVersion, kind string
-	begun            bool // what it has is known
+
+	// graph.mu guards what follows.
+	versions []string // as apiVersion is
+	begun    bool     // what it has is known
 }
 
 // ref names an object.
@@ -67,6 +73,12 @@ type owner struct {
 	// deleted is where it was when its deletion was seen. Its kind may have gone
 	// with it.
 	deleted *ref
+}
+
+// ended is an object that has been deleted.
+type ended struct {
+	ref
+	uid string
 }
 
 type dependent struct {
@@ -153,6 +165,10 @@ func (g *graph) follow() {
 		r.begun = true
 		state.AsNew(func(e *state.Event) { g.see(r, e) })(all)
 	}, func(place int, e *state.Event) { g.see(g.resources[place], e) })
+	for i := range g.ended {
+		g.gone(&g.ended[i])
+	}
+	g.ended = nil
 	if again {
 		g.reset()
 		g.follow()
@@ -169,17 +185,9 @@ func (g *graph) serve(c *kind.Catalogue) {
 			continue
 		}
 		for _, r := range group.Resources {
-			if !collected(r) || g.byPrefix[r.Storage.Prefix] != nil {
-				continue
+			if collected(r) {
+				g.serveResource(r)
 			}
-			v := r.Versions[0]
-			followed := &resource{
-				GroupResource: schema.GroupResource{Group: r.Group, Resource: r.Name}, prefix: r.Storage.Prefix,
-				apiVersion: v.GroupVersion().String(), kind: r.Kind,
-			}
-			g.byPrefix[r.Storage.Prefix] = followed
-			g.resources = append(g.resources, followed)
-			g.tail.Add(r.Storage.Prefix)
 		}
 	}
 	g.served, g.seen = c, seen
@@ -187,6 +195,21 @@ func (g *graph) serve(c *kind.Catalogue) {
 		g.add(task{ref: d})
 	}
 	clear(g.held)
+}
+
+func (g *graph) serveResource(r *kind.Resource) {
+	known := g.byPrefix[r.Storage.Prefix]
+	if known == nil {
+		known = &resource{GroupResource: schema.GroupResource{Group: r.Group, Resource: r.Name}, prefix: r.Storage.Prefix, apiVersion: r.Versions[0].GroupVersion().String(), kind: r.Kind}
+		g.byPrefix[r.Storage.Prefix] = known
+		g.resources = append(g.resources, known)
+		g.tail.Add(r.Storage.Prefix)
+	}
+	for _, v := range r.Versions {
+		if apiVersion := v.GroupVersion().String(); !slices.Contains(known.versions, apiVersion) {
+			known.versions = append(known.versions, apiVersion)
+		}
+	}
 }
 
 // collected reports whether objects of a resource may be dependents: as
@@ -238,8 +261,8 @@ func (g *graph) seenDeleted(namespace string, o *kind.Owner) bool {
 		return false
 	}
 	at := known.deleted
-	return (at.namespace == "" || at.namespace == namespace) && at.name == string(o.Name) &&
-		at.resource.apiVersion == string(o.APIVersion) && at.resource.kind == string(o.Kind)
+	return (at.namespace == "" || at.namespace == namespace) && at.name == string(o.Name) && at.resource.kind == string(o.Kind) &&
+		slices.Contains(at.resource.versions, string(o.APIVersion))
 }
 
 // standing is how it stands with an owner that an object names.

@@ -27,7 +27,7 @@ func (g *graph) see(r *resource, e *state.Event) {
 	}
 	switch {
 	case e.Deleted:
-		g.gone(d)
+		g.ended = append(g.ended, ended{d, string(g.before.UID)})
 	case g.now.Deleting:
 		g.going(d)
 	}
@@ -125,10 +125,10 @@ func (g *graph) going(d ref) {
 }
 
 // gone takes in that an object has been deleted.
-func (g *graph) gone(d ref) {
-	delete(g.waiting, string(g.before.UID))
-	if o := g.owners[string(g.before.UID)]; o != nil {
-		o.deleted = &d
+func (g *graph) gone(e *ended) {
+	delete(g.waiting, e.uid)
+	if o := g.owners[e.uid]; o != nil {
+		o.deleted = &ref{e.resource, e.namespace, e.name}
 		o.each(func(d ref, _ bool) { g.add(task{ref: d}) })
 	}
 }
