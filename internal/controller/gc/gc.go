@@ -19,8 +19,9 @@ import (
 	"github.com/knarr-io/knarr/internal/verb"
 )
 
-// workers is how many objects are dealt with at once: as upstream's.
-const workers = 20
+// workers is how many objects are dealt with at once: as many as make one sync of
+// the store worth its time. While there is nothing to do there is none.
+const workers = 64
 
 // Options are what a collector gets to work with.
 type Options struct {
