@@ -247,6 +247,7 @@ func collectionReferences() []story.Story {
 			one, other := ownedMap(s, "one"), ownedMap(s, "other")
 			ownedMap(s, "a", mapOwner(one, blocking), mapOwner(other), absent())
 			s.Await(mapsAt(s, "a"), silent(absentUID))
+			s.Only("metadata", "ownerReferences")
 			s.Delete(mapsAt(s, "one"), nil)
 			s.Await(mapsAt(s, "a"), silent(one.Text("metadata", "uid")))
 			s.Delete(mapsAt(s, "other"), nil)

@@ -65,7 +65,9 @@ func collectionKinds() []story.Story {
 			ownedMap(c.Session, "of-a", custom("v1")(a))
 			ownedMap(c.Session, "of-b", custom("v2")(b))
 			set := func(name string, references ...object) {
-				c.Patch(c.in("v1")+"/"+name, story.MergePatch, object{"metadata": object{"ownerReferences": references}})
+				c.Quietly(func() {
+					c.Patch(c.in("v1")+"/"+name, story.MergePatch, object{"metadata": object{"ownerReferences": references}})
+				})
 			}
 			c.create("c", `{}`)
 			set("c", custom("v1")(a), mapOwner(other))
