@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509/pkix"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -130,7 +131,7 @@ func (p *Plane) StartControllerManager(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.server.awaitObject(ctx, p.parts[ControllerManagerPart], "/api/v1/namespaces/default/serviceaccounts/default")
+	return p.server.await(ctx, p.parts[ControllerManagerPart], "/api/v1/namespaces/default/serviceaccounts/default", http.StatusOK)
 }
 
 // StartScheduler starts a scheduler, called by a name; of several one leads.
