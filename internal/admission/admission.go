@@ -21,6 +21,8 @@ type Chain struct {
 	// of their own; others has the rest of the resources.
 	named  map[schema.GroupResource]*stages
 	others *stages
+	// lifecycle is the plugin NamespaceLifecycle; nil if it does not run.
+	lifecycle *namespaceLifecycle
 }
 
 var (
@@ -57,6 +59,11 @@ func newChain(members []*member) *Chain {
 			if name != "" {
 				c.named[schema.ParseGroupResource(name)] = nil
 			}
+		}
+	}
+	for _, m := range members {
+		if p, ok := m.Interface.(*namespaceLifecycle); ok {
+			c.lifecycle = p
 		}
 	}
 	for gr := range c.named {

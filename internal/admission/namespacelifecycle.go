@@ -14,6 +14,7 @@ import (
 
 	"github.com/knarr-io/knarr/internal/kind"
 	"github.com/knarr-io/knarr/internal/state"
+	"github.com/knarr-io/knarr/internal/store"
 )
 
 var (
@@ -70,28 +71,45 @@ func (p *namespaceLifecycle) Admit(_ context.Context, a admission.Attributes, _ 
 	if a.GetOperation() != admission.Create || a.GetNamespace() == "" || a.GetResource().GroupResource() == localReviews {
 		return nil
 	}
-	phase, err := p.phase(a.GetNamespace())
-	if err != nil || phase != corev1.NamespaceTerminating {
-		return err
-	}
-	return terminating(a)
+	_, err := p.active(a.GetNamespace(), func() admission.Attributes { return a })
+	return err
 }
 
-// phase returns the phase of a namespace, or an error of the API.
-func (p *namespaceLifecycle) phase(name string) (corev1.NamespacePhase, error) {
+// active returns what a namespace is as long as things can be created in it, or why
+// the creation that write describes may not be.
+func (p *namespaceLifecycle) active(name string, write func() admission.Attributes) (while store.Change, err error) {
 	served := p.catalogue().Lookup(namespaces)
 	if served == nil {
-		return "", apierrors.NewNotFound(namespaces.GroupResource(), name)
+		return while, apierrors.NewNotFound(namespaces.GroupResource(), name)
 	}
-	o := p.state.Get(served.Resource.Storage.Key("", name))
+	key := served.Resource.Storage.Key("", name)
+	o := p.state.Get(key)
 	if o == nil {
-		return "", apierrors.NewNotFound(namespaces.GroupResource(), name)
+		return while, apierrors.NewNotFound(namespaces.GroupResource(), name)
 	}
 	attributes, err := o.Attributes(served.Resource.Selector())
 	if err != nil {
-		return "", apierrors.NewInternalError(err)
+		return while, apierrors.NewInternalError(err)
 	}
-	return corev1.NamespacePhase(attributes.Fields.Get("status.phase")), nil
+	if attributes.Fields.Get("status.phase") == string(corev1.NamespaceTerminating) {
+		return while, terminating(write())
+	}
+	return store.Change{Key: key, If: o.Rev, Check: true}, nil
+}
+
+// Conditions has what is created in a namespace committed only if the namespace is
+// still what it was: a create that was admitted before the namespace was to go never
+// leaves anything behind in it, and the controller that empties it need not wait.
+// One that was only written meanwhile is looked at again.
+func (c *Chain) Conditions(resource schema.GroupResource, namespace string, write func() admission.Attributes) ([]store.Change, error) {
+	if c.lifecycle == nil || namespace == "" || resource == localReviews {
+		return nil, nil
+	}
+	while, err := c.lifecycle.active(namespace, write)
+	if err != nil {
+		return nil, err
+	}
+	return []store.Change{while}, nil
 }
 
 // terminating refuses what a would create in a namespace that is going away.

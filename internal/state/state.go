@@ -155,11 +155,12 @@ func (s *State) Outdated(key string, o *object.Object) bool {
 
 // Commit makes all changes or none, as store.Store.Commit says, errors
 // included. It returns the objects as they were committed, in the order of
-// changes: for a deletion the last state, under the deletion's revision.
+// changes: for a deletion the last state, under the deletion's revision, for what
+// was only checked nil.
 func (s *State) Commit(ctx context.Context, changes ...store.Change) ([]*object.Object, error) {
 	objects := make([]*object.Object, len(changes))
 	for i := range changes {
-		if changes[i].Value == nil {
+		if changes[i].Value == nil && !changes[i].Check {
 			objects[i] = s.Get(changes[i].Key)
 		}
 	}
@@ -174,6 +175,9 @@ func (s *State) Commit(ctx context.Context, changes ...store.Change) ([]*object.
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for i := range changes {
+		if changes[i].Check {
+			continue
+		}
 		objects[i] = s.committed(&changes[i], revs[i], objects[i])
 	}
 	return objects, nil

@@ -41,10 +41,11 @@ type Store interface {
 
 	// Commit makes all changes or none. It returns once they are durable and
 	// f.Apply has returned for them, so a caller reads its own writes. The
-	// result holds the revision of each change, in the order given.
+	// result holds the revision of each change, in the order given; of a Check
+	// it is what the key is at. A commit of nothing but Checks is an error.
 	//
 	// In the embedded stores the n changes of a commit take n consecutive
-	// revisions; in etcd they share one. A commit therefore holds at most
+	// revisions, Checks none; in etcd they share one. A commit therefore holds at most
 	// MaxChanges changes, no two of the same key and, for portability, no two
 	// of the same resource: clients resume a watch after a revision.
 	//
@@ -147,6 +148,10 @@ type Change struct {
 	// counts, none meaning for ever). Rounded up to a second by some stores.
 	// It holds across restarts.
 	TTL time.Duration
+	// Check has the key stay as it is: the change is its condition alone, which the
+	// rest of the commit depends on. Value and TTL count for nothing, and no event
+	// tells of it; If may be 0.
+	Check bool
 }
 
 // Event is one change that happened.

@@ -115,7 +115,11 @@ func (v *Verbs) tryCreate(ctx context.Context, t Target, obj runtime.Object, val
 		return nil, err
 	}
 	t.Name = m.GetName()
-	o, err := v.insert(ctx, t, obj, beside, dryRun)
+	held, err := v.conditions(ctx, t, obj, dryRun)
+	if err != nil {
+		return nil, err
+	}
+	o, err := v.insert(ctx, t, obj, append(beside, held...), dryRun)
 	if err != nil {
 		err = storageerrors.InterpretCreateError(err, t.GroupResource(), t.Name)
 		err = rest.CheckGeneratedNameError(ctx, strategy, err, obj)

@@ -204,7 +204,11 @@ func (u *updating) tryCreate(ctx context.Context, obj runtime.Object, m metav1.O
 	if err := beforeCreate(u.resource().Create, ctx, obj); err != nil {
 		return nil, err
 	}
-	return beside, u.validateCreate(ctx, obj)
+	if err := u.validateCreate(ctx, obj); err != nil {
+		return nil, err
+	}
+	held, err := u.conditions(ctx, u.Target, obj, len(u.opts.DryRun) > 0)
+	return append(beside, held...), err
 }
 
 // removedByUpdate reports whether an update takes the last finalizer off an

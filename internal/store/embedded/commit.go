@@ -57,10 +57,12 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change) ([]uint64, e
 	return r.revs, nil
 }
 
+var errNothing = errors.New("a commit must change something")
+
 // validate refuses what no store could take, whatever it holds.
 func validate(changes []store.Change) error {
 	if len(changes) == 0 {
-		return errors.New("a commit must change something")
+		return errNothing
 	}
 	if len(changes) > store.MaxChanges {
 		return fmt.Errorf("a commit may hold %d changes, not %d", store.MaxChanges, len(changes))
@@ -69,8 +71,12 @@ func validate(changes []store.Change) error {
 	if len(changes) > 1 {
 		seen = make(map[string]bool, len(changes))
 	}
+	checks := 0
 	for i := range changes {
 		key := changes[i].Key
+		if changes[i].Check {
+			checks++
+		}
 		if key == "" {
 			return errors.New("a change must name a key")
 		}
@@ -80,6 +86,9 @@ func validate(changes []store.Change) error {
 		if seen != nil {
 			seen[key] = true
 		}
+	}
+	if checks == len(changes) {
+		return errNothing
 	}
 	return nil
 }
@@ -171,7 +180,7 @@ func (s *Store) commit(queue []*request) int {
 			r.err, r.events = err, nil
 		}
 		if r.events != nil {
-			s.rev.Store(r.revs[len(r.revs)-1])
+			s.rev.Store(r.events[len(r.events)-1].Rev)
 			s.follower.Apply(r.events)
 		}
 		close(r.done)
@@ -191,18 +200,22 @@ func (s *Store) decide(r *request, rev uint64, size int, now time.Time) (uint64,
 	for i := range r.changes {
 		c := &r.changes[i]
 		current := s.index[c.Key]
-		if current != c.If || c.Value == nil && current == 0 {
+		if current != c.If || c.Value == nil && current == 0 && !c.Check {
 			r.err = &store.Conflict{Key: c.Key, Rev: current}
 			return rev, size
 		}
 	}
-	r.events, r.revs = make([]store.Event, len(r.changes)), make([]uint64, len(r.changes))
+	r.events, r.revs = make([]store.Event, 0, len(r.changes)), make([]uint64, len(r.changes))
 	for i := range r.changes {
 		c := &r.changes[i]
+		if c.Check {
+			r.revs[i] = c.If
+			continue
+		}
 		rev++
 		r.revs[i] = rev
-		r.events[i] = store.Event{Key: c.Key, Value: c.Value, Rev: rev, Prev: c.If, Time: now}
-		entry := Entry{Event: r.events[i]}
+		entry := Entry{Event: store.Event{Key: c.Key, Value: c.Value, Rev: rev, Prev: c.If, Time: now}}
+		r.events = append(r.events, entry.Event)
 		if c.Value != nil && c.TTL > 0 {
 			entry.Expires = now.Add(c.TTL)
 		}

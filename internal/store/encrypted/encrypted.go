@@ -40,7 +40,7 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change) ([]uint64, e
 	kept := make([]store.Change, len(changes))
 	for i, c := range changes {
 		kept[i] = c
-		if c.Value == nil {
+		if c.Value == nil || c.Check {
 			continue
 		}
 		var err error

@@ -199,16 +199,64 @@ func testCommitIsAtomic(t *testing.T, f *fixture) {
 	f.must(most...)
 }
 
+// testCheck commits on condition of keys that stay as they are.
+func testCheck(t *testing.T, f *fixture) {
+	at := f.put(key(1), "a", 0)
+	n := len(f.seen.Applied())
+	revs := f.must(
+		store.Change{Key: key(2), Value: []byte("b")},
+		store.Change{Key: key(1), If: at, Check: true},
+		store.Change{Key: key(9), Check: true},
+		store.Change{Key: key(3), Value: []byte("c")},
+	)
+	if revs[1] != at || revs[2] != 0 {
+		t.Errorf("what was checked has revisions %d and %d, want %d and 0", revs[1], revs[2], at)
+	}
+	if f.backend.Embedded && (revs[0] != at+1 || revs[3] != at+2) {
+		t.Errorf("after revision %d, two changes have %d and %d", at, revs[0], revs[3])
+	}
+	if got := f.seen.Applied()[n:]; len(got) != 2 || got[0].Key != key(2) || got[1].Key != key(3) {
+		t.Errorf("two changes and two checks made the events %v", got)
+	}
+	f.wantValue(key(1), "a")
+	f.wantValue(key(9), "<none>")
+	last := f.put(key(4), "d", 0) // the revision goes on from the last change
+	if f.backend.Embedded && last != revs[3]+1 {
+		t.Errorf("the next change has revision %d, want %d", last, revs[3]+1)
+	}
+	now := f.put(key(1), "aa", at)
+	for name, check := range map[string]store.Change{
+		"of an old revision":      {Key: key(1), If: at, Check: true},
+		"of what is there":        {Key: key(1), Check: true},
+		"of what is not there":    {Key: key(9), If: at, Check: true},
+		"of what is yet to come":  {Key: key(1), If: now + 1, Check: true},
+		"with a value, which has": {Key: key(1), If: at, Value: []byte("x"), Check: true},
+	} {
+		_, err := f.commit(store.Change{Key: key(5), Value: []byte("e")}, check)
+		if conflict := (*store.Conflict)(nil); !errors.As(err, &conflict) || conflict.Key != check.Key {
+			t.Errorf("a check %s: got %v, want the conflict of %s", name, err, check.Key)
+		}
+	}
+	f.wantValue(key(5), "<none>")
+	if f.backend.Durable {
+		f.reopen()
+		f.wantValue(key(1), "aa")
+		f.wantValue(key(2), "b")
+	}
+	f.must(store.Change{Key: key(5), Value: []byte("e")}, store.Change{Key: key(1), If: now, Check: true})
+}
+
 func testInvalid(t *testing.T, f *fixture) {
 	var many []store.Change
 	for i := range store.MaxChanges + 1 {
 		many = append(many, store.Change{Key: key(i), Value: []byte("x")})
 	}
 	for name, changes := range map[string][]store.Change{
-		"no changes":       nil,
-		"too many changes": many,
-		"a key twice":      {{Key: key(1), Value: []byte("x")}, {Key: key(2), Value: []byte("x")}, {Key: key(1), Value: []byte("y")}},
-		"no key":           {{Value: []byte("x")}},
+		"no changes":          nil,
+		"too many changes":    many,
+		"a key twice":         {{Key: key(1), Value: []byte("x")}, {Key: key(2), Value: []byte("x")}, {Key: key(1), Value: []byte("y")}},
+		"no key":              {{Value: []byte("x")}},
+		"nothing but a check": {{Key: key(1), Check: true}},
 	} {
 		revs, err := f.commit(changes...)
 		var conflict *store.Conflict

@@ -24,6 +24,9 @@ func testModel(t *testing.T, f *fixture) {
 			}
 			for i, rev := range revs {
 				c := changes[i]
+				if c.Check {
+					continue
+				}
 				if c.Value == nil {
 					delete(model, c.Key)
 				} else {
@@ -65,7 +68,8 @@ func randomChanges(r *rand.Rand, model map[string]modelValue) ([]store.Change, *
 		if c.If == 0 || r.IntN(4) != 0 {
 			c.Value = fmt.Appendf([]byte{}, "%0*d", r.IntN(3000), r.Uint32())
 		}
-		if have := model[c.Key].rev; conflict == nil && (have != c.If || c.Value == nil && have == 0) {
+		c.Check = len(changes) > 0 && r.IntN(5) == 0 // the first is none: something must change
+		if have := model[c.Key].rev; conflict == nil && (have != c.If || c.Value == nil && have == 0 && !c.Check) {
 			conflict = &store.Conflict{Key: c.Key, Rev: have}
 		}
 		changes = append(changes, c)

@@ -44,6 +44,7 @@ func Run(t *testing.T, newBackend func(t *testing.T) Backend) {
 		{"Empty", testEmpty},
 		{"CreateUpdateDelete", testCreateUpdateDelete},
 		{"Conflict", testConflict},
+		{"Check", testCheck},
 		{"EmptyValue", testEmptyValue},
 		{"LargeValues", testLargeValues},
 		{"OddKeys", testOddKeys},
