@@ -83,7 +83,7 @@ func (s *Server) lifecycle(w world) ([]controller.Row, error) {
 		byFiles := c.Name() == controller.CertificateSigning || c.Name() == controller.TrustBundlePublisher
 		rows = append(rows, controller.Row{Name: c.Name(), Beside: byFiles, Run: c.Run})
 	}
-	return rows, nil
+	return append(rows, s.removers(w)...), nil
 }
 
 // anew returns what runs a new controller each time. There is none, nil, where

@@ -22,6 +22,7 @@ const (
 	ResourceQuotas         = "resourcequota-controller"
 	GarbageCollector       = "garbage-collector-controller"
 	TTLAfterFinished       = "ttl-after-finished-controller"
+	Namespaces             = "namespace-controller"
 
 	CertificateSigning    = "certificatesigningrequest-signing-controller"
 	CertificateApproving  = "certificatesigningrequest-approving-controller"
@@ -39,6 +40,7 @@ func all() [][2]string {
 		{ResourceQuotas, "resourcequota"},
 		{GarbageCollector, "garbagecollector"},
 		{TTLAfterFinished, "ttl-after-finished"},
+		{Namespaces, "namespace"},
 		{ServiceAccounts, "serviceaccount"},
 		{ServiceCIDRs, "service-cidr-controller"},
 		{ClusterRoleAggregation, "clusterrole-aggregation"},
