@@ -177,6 +177,10 @@ type Options struct {
 	// the names they have there: "*" is all there are, "-name" all but that
 	// one, "name" only that. Nil means "*".
 	Controllers []string
+	// LegacyServiceAccountTokenCleanUpPeriod is how long a token of a service account
+	// in a Secret that was made by itself stays unused until it is marked as invalid,
+	// and then until it is removed; default a year.
+	LegacyServiceAccountTokenCleanUpPeriod time.Duration
 	// ClusterSigning says who signs certificates that are asked for.
 	ClusterSigning ClusterSigning
 

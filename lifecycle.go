@@ -1,11 +1,15 @@
 package knarr
 
 import (
+	"fmt"
+	"time"
+
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
 	"github.com/knarr-io/knarr/internal/controller"
 	"github.com/knarr-io/knarr/internal/controller/namespace"
+	"github.com/knarr-io/knarr/internal/controller/tokensecrets"
 )
 
 // removers are the controllers that take objects away whose time is over.
@@ -14,6 +18,12 @@ func (s *Server) removers(w world) []controller.Row {
 	return []controller.Row{
 		{Name: controller.Namespaces, Run: anew(func() *namespace.Controller {
 			return namespace.New(w.verbs, namespace.Options{Catalogue: w.current, Elsewhere: s.reachElsewhere, Clock: now})
+		})},
+		{Name: controller.ServiceAccountTokens, Run: anew(func() *tokensecrets.Controller {
+			return tokensecrets.New(w.verbs, w.native, tokensecrets.Options{Generator: w.certs.issuer.Legacy, RootCA: w.certs.trust, Clock: now})
+		})},
+		{Name: controller.LegacyTokenCleaner, Run: anew(func() *tokensecrets.Cleaner {
+			return tokensecrets.NewCleaner(w.verbs, w.native, s.options.LegacyServiceAccountTokenCleanUpPeriod, now)
 		})},
 	}
 }
@@ -25,4 +35,15 @@ func (s *Server) reachElsewhere() *rest.Config {
 		return nil
 	}
 	return s.loopback.Config()
+}
+
+// completeLifecycle checks the options about what is removed, and fills in defaults.
+func (o *Options) completeLifecycle() error {
+	switch d := &o.LegacyServiceAccountTokenCleanUpPeriod; {
+	case *d == 0:
+		*d = 365 * 24 * time.Hour
+	case *d < 0:
+		return fmt.Errorf("legacy-service-account-token-clean-up-period %v must be more than 0", *d)
+	}
+	return nil
 }

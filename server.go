@@ -161,6 +161,9 @@ func (o *Options) complete() error {
 	if err := o.ClusterSigning.check(); err != nil {
 		return err
 	}
+	if err := o.completeLifecycle(); err != nil {
+		return err
+	}
 	if o.BindAddress == nil {
 		o.BindAddress = net.IPv4(127, 0, 0, 1)
 	}

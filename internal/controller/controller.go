@@ -23,6 +23,8 @@ const (
 	GarbageCollector       = "garbage-collector-controller"
 	TTLAfterFinished       = "ttl-after-finished-controller"
 	Namespaces             = "namespace-controller"
+	ServiceAccountTokens   = "serviceaccount-token-controller"
+	LegacyTokenCleaner     = "legacy-serviceaccount-token-cleaner-controller"
 
 	CertificateSigning    = "certificatesigningrequest-signing-controller"
 	CertificateApproving  = "certificatesigningrequest-approving-controller"
@@ -41,6 +43,8 @@ func all() [][2]string {
 		{GarbageCollector, "garbagecollector"},
 		{TTLAfterFinished, "ttl-after-finished"},
 		{Namespaces, "namespace"},
+		{ServiceAccountTokens, "serviceaccount-token"},
+		{LegacyTokenCleaner, "legacy-service-account-token-cleaner"},
 		{ServiceAccounts, "serviceaccount"},
 		{ServiceCIDRs, "service-cidr-controller"},
 		{ClusterRoleAggregation, "clusterrole-aggregation"},

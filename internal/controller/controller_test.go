@@ -60,8 +60,14 @@ func TestEnable(t *testing.T) {
 }
 
 func TestNamesAreUpstreams(t *testing.T) {
-	if ServiceAccounts != names.ServiceAccountController || RootCAPublisher != names.RootCACertificatePublisherController ||
-		ClusterRoleAggregation != names.ClusterRoleAggregationController {
-		t.Error("a controller is not called as in kube-controller-manager")
+	for name, want := range map[string]string{
+		ServiceAccounts: names.ServiceAccountController, RootCAPublisher: names.RootCACertificatePublisherController,
+		ClusterRoleAggregation: names.ClusterRoleAggregationController,
+		Namespaces:             names.NamespaceController,
+		ServiceAccountTokens:   names.ServiceAccountTokenController, LegacyTokenCleaner: names.LegacyServiceAccountTokenCleanerController,
+	} {
+		if name != want {
+			t.Errorf("%s is %s in kube-controller-manager", name, want)
+		}
 	}
 }

@@ -46,6 +46,7 @@ var layers = []layer{
 	{"internal/bootstrap", []string{"internal/controller", "internal/verb", "internal/kind", "internal/state", "internal/object", "internal/store"}, "beside the verbs: makes the first objects through them, and keeps some"},
 	{"internal/controller/definitions", []string{"internal/controller", "internal/verb", "internal/ownership", "internal/kind", "internal/state", "internal/object"}, "beside the verbs: makes what is defined served, and writes through them"},
 	{"internal/controller/clusterroleaggregation", []string{"internal/controller", "internal/verb", "internal/ownership", "internal/kind", "internal/state", "internal/object"}, "beside the verbs: applies rules through them, as its manager"},
+	{"internal/controller/controllertest", []string{"internal/verb", "internal/admission", "internal/informers", "internal/ownership", "internal/kind", "internal/state"}, "a server without its HTTP side, for tests; it must not know what a controller does"},
 	{"internal/controller", []string{"internal/controller", "internal/verb", "internal/service", "internal/kind", "internal/state", "internal/object", "internal/store"}, "beside the verbs: changes objects through them, as any client does, or together with what is written"},
 	{"internal/componentstatus", nil, "asks other servers how they are"},
 	{"internal/serviceaccount", []string{"internal/verb", "internal/kind", "internal/object"}, "beside the verbs: answers requests for tokens, and reads objects through them"},

@@ -103,6 +103,7 @@ type Issuer struct {
 type keys struct {
 	public    token.PublicKeysGetter
 	generator token.TokenGenerator
+	legacy    token.TokenGenerator // of tokens that are kept in Secrets
 }
 
 // NewIssuer returns the issuer of settings that are complete.
@@ -122,6 +123,10 @@ func (i *Issuer) SetKeys(k Keys) error {
 	if err != nil {
 		return fmt.Errorf("failed to build token generator: %w", err)
 	}
+	legacy, err := token.JWTTokenGenerator(token.LegacyIssuer, k.Signing)
+	if err != nil {
+		return fmt.Errorf("failed to build token generator: %w", err)
+	}
 	all := slices.Clone(k.Others)
 	if !slices.ContainsFunc(all, func(other any) bool { return samePublic(k.Signing.Public(), other) }) {
 		all = append(all, k.Signing.Public())
@@ -130,7 +135,7 @@ func (i *Issuer) SetKeys(k Keys) error {
 	if err != nil {
 		return fmt.Errorf("failed to set up public service account keys: %w", err)
 	}
-	i.keys.Store(&keys{public, generator})
+	i.keys.Store(&keys{public, generator, legacy})
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, l := range i.listeners {
@@ -142,6 +147,10 @@ func (i *Issuer) SetKeys(k Keys) error {
 // PublicKeys returns what verifies tokens: the keys of the files first, then the
 // signing key's own, if it is not among them.
 func (i *Issuer) PublicKeys() token.PublicKeysGetter { return publicKeys{i} }
+
+// Legacy returns what makes, by the keys of now, the tokens that are kept in Secrets
+// and do not expire.
+func (i *Issuer) Legacy() token.TokenGenerator { return i.keys.Load().legacy }
 
 type publicKeys struct{ *Issuer }
 

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"testing"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/knarr-io/knarr/internal/state"
 	"github.com/knarr-io/knarr/internal/state/statetest"
 )
@@ -23,12 +21,12 @@ func BenchmarkGone(b *testing.B) {
 				c.run()
 				for b.Loop() {
 					b.StopTimer()
-					c.must(c.createNamespace("shop"))
+					c.Namespace("shop")
 					for i := range objects {
-						c.must(c.configMap("shop", fmt.Sprint("c-", i)))
+						c.Must(c.configMap("shop", fmt.Sprint("c-", i)))
 					}
 					b.StartTimer()
-					c.delete("namespaces", "", "shop", metav1.DeleteOptions{})
+					c.Delete("namespaces", "", "shop")
 					c.awaitGone("shop")
 				}
 			})

@@ -81,12 +81,12 @@ func TestAdmittedBeforeTheNamespaceWent(t *testing.T) {
 				c := newCluster(t, statetest.Start(t))
 				admitted, goOn := make(chan struct{}), make(chan struct{})
 				var once sync.Once
-				c.verbs.Admission = &refusing{Interface: c.verbs.Admission.(chain), hold: func(a admission.Attributes) {
+				c.Verbs.Admission = &refusing{Interface: c.Verbs.Admission.(chain), hold: func(a admission.Attributes) {
 					if a.GetResource().Resource == "configmaps" {
 						once.Do(func() { close(admitted); <-goOn })
 					}
 				}}
-				c.must(c.createNamespace("shop"))
+				c.Namespace("shop")
 				c.run()
 				result := make(chan error, 1)
 				go func() {
@@ -94,20 +94,20 @@ func TestAdmittedBeforeTheNamespaceWent(t *testing.T) {
 						result <- c.configMap("shop", "late")
 						return
 					}
-					target := c.target("configmaps", "shop", "late")
+					target := c.Target("configmaps", "shop", "late")
 					body := []byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"late"}}`)
-					_, err := c.verbs.Patch(c.as(target, "patch"), target, types.ApplyYAMLPatchType, body, &metav1.PatchOptions{FieldManager: "tester"})
+					_, err := c.Verbs.Patch(c.As(target, "patch"), target, types.ApplyYAMLPatchType, body, &metav1.PatchOptions{FieldManager: "tester"})
 					result <- err
 				}()
 				<-admitted
-				c.delete("namespaces", "", "shop", metav1.DeleteOptions{})
+				c.Delete("namespaces", "", "shop")
 				c.awaitGone("shop")
 				if again {
-					c.must(c.createNamespace("shop"))
+					c.Namespace("shop")
 				}
 				close(goOn)
 				err := <-result
-				switch there := c.get("configmaps", "shop", "late") != nil; {
+				switch there := c.There("configmaps", "shop", "late"); {
 				case again && (err != nil || !there):
 					t.Errorf("in the namespace that there is now nothing was created: %v", err)
 				case !again && (!apierrors.IsNotFound(err) || there):
@@ -131,7 +131,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			c.run()
 			const names, rounds, writers = 3, 10, 4
 			var done atomic.Bool
-			until, end := context.WithCancel(c.ctx)
+			until, end := context.WithCancel(c.Context)
 			var created atomic.Int64
 			var writing, ending sync.WaitGroup
 			for i := range names {
@@ -140,7 +140,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 				for w := range writers {
 					writing.Go(func() {
 						for n := 0; !done.Load(); n++ {
-							before := c.state.Rev()
+							before := c.State.Rev()
 							err := c.configMap(namespace, fmt.Sprint("c-", w, "-", n))
 							switch {
 							case err == nil:
@@ -153,7 +153,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 								t.Error(err)
 								return
 							default:
-								_ = c.state.WaitFor(until, before+1)
+								_ = c.State.WaitFor(until, before+1)
 							}
 						}
 					})
@@ -164,9 +164,9 @@ func TestNothingIsLeftBehind(t *testing.T) {
 						case <-few:
 						case <-until.Done():
 						}
-						target := c.target("namespaces", "", namespace)
+						target := c.Target("namespaces", "", namespace)
 						patch := fmt.Appendf(nil, `{"metadata":{"labels":{"n":"%d"}}}`, n)
-						_, err := c.verbs.Patch(c.as(target, "patch"), target, types.MergePatchType, patch, &metav1.PatchOptions{FieldManager: "tester"})
+						_, err := c.Verbs.Patch(c.As(target, "patch"), target, types.MergePatchType, patch, &metav1.PatchOptions{FieldManager: "tester"})
 						if err != nil && !apierrors.IsNotFound(err) {
 							t.Error(err)
 							return
@@ -175,11 +175,11 @@ func TestNothingIsLeftBehind(t *testing.T) {
 				})
 				ending.Go(func() {
 					for range rounds {
-						c.must(c.createNamespace(namespace))
-						for before := created.Load(); created.Load() < before+20 && c.ctx.Err() == nil; {
+						c.Namespace(namespace)
+						for before := created.Load(); created.Load() < before+20 && c.Context.Err() == nil; {
 							c.await(namespace, func(*api.Namespace) bool { return true })
 						}
-						c.delete("namespaces", "", namespace, metav1.DeleteOptions{})
+						c.Delete("namespaces", "", namespace)
 						c.awaitGone(namespace)
 					}
 				})
