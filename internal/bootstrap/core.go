@@ -43,12 +43,21 @@ func (r *run) systemConfigMaps() (objects[*corev1.ConfigMap], bool) {
 // legacyTokenTracking says since when the use of old service account tokens is
 // tracked, in the way KEP-2799 wants it.
 func (r *run) legacyTokenTracking() error {
+	for _, s := range r.tracking() {
+		r.do(s.what, s.write)
+	}
+	return nil
+}
+
+// tracking is what says it. As upstream does, it is made anew at most every half an
+// hour: among several servers there may be some that remove it.
+func (r *run) tracking() []standing {
 	const name, key = "kube-apiserver-legacy-service-account-token-tracking", "since"
 	configMaps, ok := r.systemConfigMaps()
 	if !ok {
 		return nil
 	}
-	r.do("config map "+name, func(ctx context.Context) error {
+	return []standing{{what: "config map " + name, keys: []string{configMaps.key(name)}, rarely: 30 * time.Minute, write: func(ctx context.Context) error {
 		today := time.Now().UTC().Format(time.DateOnly)
 		existing, err := configMaps.Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
@@ -66,8 +75,7 @@ func (r *run) legacyTokenTracking() error {
 		existing.Data = withEntry(existing.Data, key, today)
 		_, err = configMaps.Update(ctx, existing, metav1.UpdateOptions{})
 		return err
-	})
-	return nil
+	}}}
 }
 
 // withEntry returns m, which may be nil, with an entry set.

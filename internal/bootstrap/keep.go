@@ -23,11 +23,12 @@ import (
 const keepInterval = 10 * time.Second
 
 // KeepKubernetes keeps what stands for the server, as Run has made it: what is
-// deleted is made anew at once, and endpoints that were changed are put right.
-// It returns when ctx ends. clock tells the time.
+// deleted is made anew at once, and endpoints that were changed are put right; and
+// what tells since when the use of tokens is noted. It returns when ctx ends. clock
+// tells the time.
 func KeepKubernetes(ctx context.Context, verbs *verb.Verbs, catalogue *kind.Catalogue, o Options, clock clock.Clock) {
 	r := &run{ctx: ctx, verbs: verbs, catalogue: catalogue, options: o}
-	r.keep(clock, r.standing())
+	r.keep(clock, append(r.standing(), r.tracking()...))
 }
 
 // keep keeps what stands there until r's context ends.
@@ -70,7 +71,7 @@ func (k *keeper) run(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		if wait := keepInterval - k.clock.Since(k.written[i]); wait > 0 && !k.written[i].IsZero() {
+		if wait := max(keepInterval, k.all[i].rarely) - k.clock.Since(k.written[i]); wait > 0 && !k.written[i].IsZero() {
 			k.schedule.AddAfter(i, wait)
 			continue
 		}

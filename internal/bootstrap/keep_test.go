@@ -95,6 +95,10 @@ func TestKept(t *testing.T) {
 			slices, _ := served[*discoveryv1.EndpointSlice](s.run, discoveryv1.SchemeGroupVersion.WithResource("endpointslices"))
 			return slices.in("default").Delete(ctx, name, metav1.DeleteOptions{})
 		}},
+		"/registry/configmaps/kube-system/kube-apiserver-legacy-service-account-token-tracking": {corev1.SchemeGroupVersion.WithResource("configmaps"), func() error {
+			configMaps, _ := s.systemConfigMaps()
+			return configMaps.Delete(ctx, "kube-apiserver-legacy-service-account-token-tracking", metav1.DeleteOptions{})
+		}},
 	} {
 		t.Run(key, func(t *testing.T) {
 			clock.Step(keepInterval)

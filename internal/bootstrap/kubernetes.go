@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -39,6 +40,9 @@ type standing struct {
 	what  string
 	keys  []string
 	write func(ctx context.Context) error
+	// rarely, if set, is how soon it is put right again after it was, in place of
+	// keepInterval.
+	rarely time.Duration
 }
 
 // standing returns all that stands for the server, as far as it is served: the
@@ -63,13 +67,13 @@ func (r *run) standing() []standing {
 	}
 	if endpoints, ok := served[*corev1.Endpoints](r, corev1.SchemeGroupVersion.WithResource("endpoints")); ok {
 		endpoints = endpoints.in(metav1.NamespaceDefault)
-		all = append(all, standing{"endpoints " + name, []string{endpoints.key(name)}, func(ctx context.Context) error {
+		all = append(all, standing{what: "endpoints " + name, keys: []string{endpoints.key(name)}, write: func(ctx context.Context) error {
 			return reconcileEndpoints(ctx, endpoints, r.endpoints(ip))
 		}})
 	}
 	if slices, ok := served[*discoveryv1.EndpointSlice](r, discoveryv1.SchemeGroupVersion.WithResource("endpointslices")); ok {
 		slices = slices.in(metav1.NamespaceDefault)
-		all = append(all, standing{"endpoint slice " + name, []string{slices.key(name)}, func(ctx context.Context) error {
+		all = append(all, standing{what: "endpoint slice " + name, keys: []string{slices.key(name)}, write: func(ctx context.Context) error {
 			return reconcileSlice(ctx, slices, r.endpointSlice(ip))
 		}})
 	}

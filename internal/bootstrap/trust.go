@@ -70,7 +70,7 @@ func (r *run) trusting() []standing {
 	if !ok || len(r.options.ClientCA)+len(r.options.FrontProxies.CA) == 0 {
 		return nil
 	}
-	return []standing{{"config map " + trustName, []string{configMaps.key(trustName)}, func(ctx context.Context) error {
+	return []standing{{what: "config map " + trustName, keys: []string{configMaps.key(trustName)}, write: func(ctx context.Context) error {
 		return r.tellTrust(ctx, configMaps)
 	}}}
 }

@@ -131,9 +131,10 @@ func TestServeFlags(t *testing.T) {
 		ServiceAccountIssuers:               []string{"https://kubernetes.default.svc.cluster.local"},
 		ServiceAccountExtendTokenExpiration: &yes, EnablePriorityAndFairness: &yes, Controllers: []string{"*"},
 		ServiceAccountLookup: &yes, AuthenticationTokenWebhook: knarr.WebhookTokenOptions{Version: "v1beta1", CacheTTL: 2 * time.Minute},
-		AggregatorRejectForwardingRedirect: &yes,
-		Audit:                              knarr.DefaultAudit(),
-		ClusterSigning:                     knarr.ClusterSigning{Duration: 365 * 24 * time.Hour},
+		AggregatorRejectForwardingRedirect:     &yes,
+		Audit:                                  knarr.DefaultAudit(),
+		ClusterSigning:                         knarr.ClusterSigning{Duration: 365 * 24 * time.Hour},
+		LegacyServiceAccountTokenCleanUpPeriod: 365 * 24 * time.Hour,
 	}
 	got, err := parse()
 	if err != nil {
@@ -151,7 +152,7 @@ func TestServeFlags(t *testing.T) {
 		"--service-account-issuer=https://a", "--service-account-issuer=b,c", "--service-account-signing-key-file=sk",
 		"--service-account-key-file=k1", "--service-account-key-file=k2", "--service-account-jwks-uri=https://j",
 		"--service-account-max-token-expiration=2h", "--service-account-extend-token-expiration=false", "--enable-priority-and-fairness=false",
-		"--api-audiences=x,y", "--controllers=*,-serviceaccount-controller",
+		"--api-audiences=x,y", "--controllers=*,-serviceaccount-controller", "--legacy-service-account-token-clean-up-period=48h",
 		"--proxy-client-cert-file=pc", "--proxy-client-key-file=pk", "--requestheader-client-ca-file=rc", "--requestheader-allowed-names=n1,n2",
 		"--requestheader-username-headers=h1", "--requestheader-uid-headers=h2", "--requestheader-group-headers=h3,h4", "--requestheader-extra-headers-prefix=h5-",
 		"--enable-aggregator-routing", "--aggregator-reject-forwarding-redirect=false", "--service-account-lookup=false",
@@ -180,9 +181,10 @@ func TestServeFlags(t *testing.T) {
 		APIAudiences: []string{"x", "y"}, Controllers: []string{"*", "-serviceaccount-controller"},
 		ProxyClientCertFile: "pc", ProxyClientKeyFile: "pk", RequestHeaderClientCAFile: "rc", RequestHeaderAllowedNames: []string{"n1", "n2"},
 		RequestHeaderUsernameHeaders: []string{"h1"}, RequestHeaderUIDHeaders: []string{"h2"}, RequestHeaderGroupHeaders: []string{"h3", "h4"}, RequestHeaderExtraHeadersPrefix: []string{"h5-"},
-		Audit:                   knarr.DefaultAudit(),
-		ClusterSigning:          knarr.ClusterSigning{Duration: 365 * 24 * time.Hour},
-		EnableAggregatorRouting: true, AggregatorRejectForwardingRedirect: &no, ServiceAccountLookup: &no,
+		Audit:                                  knarr.DefaultAudit(),
+		ClusterSigning:                         knarr.ClusterSigning{Duration: 365 * 24 * time.Hour},
+		LegacyServiceAccountTokenCleanUpPeriod: 48 * time.Hour,
+		EnableAggregatorRouting:                true, AggregatorRejectForwardingRedirect: &no, ServiceAccountLookup: &no,
 		AnonymousAuth: &no, EnableBootstrapTokenAuth: true, AuthenticationConfigFile: "ac",
 		OIDC: knarr.OIDCOptions{
 			IssuerURL: "ou", ClientID: "oc", CAFile: "of", UsernameClaim: "ouc", UsernamePrefix: "oup", GroupsClaim: "ogc", GroupsPrefix: "ogp",
