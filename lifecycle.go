@@ -9,13 +9,14 @@ import (
 
 	"github.com/knarr-io/knarr/internal/controller"
 	"github.com/knarr-io/knarr/internal/controller/namespace"
+	"github.com/knarr-io/knarr/internal/controller/protection"
 	"github.com/knarr-io/knarr/internal/controller/tokensecrets"
 )
 
 // removers are the controllers that take objects away whose time is over.
 func (s *Server) removers(w world) []controller.Row {
 	now := clock.RealClock{}
-	return []controller.Row{
+	rows := []controller.Row{
 		{Name: controller.Namespaces, Run: anew(func() *namespace.Controller {
 			return namespace.New(w.verbs, namespace.Options{Catalogue: w.current, Elsewhere: s.reachElsewhere, Clock: now})
 		})},
@@ -26,6 +27,10 @@ func (s *Server) removers(w world) []controller.Row {
 			return tokensecrets.NewCleaner(w.verbs, w.native, s.options.LegacyServiceAccountTokenCleanUpPeriod, now)
 		})},
 	}
+	for _, name := range []string{controller.ClaimProtection, controller.VolumeProtection, controller.ClassProtection} {
+		rows = append(rows, controller.Row{Name: name, Run: anew(func() *protection.Controller { return protection.New(name, w.verbs, w.native, now) })})
+	}
+	return rows
 }
 
 // reachElsewhere is how to ask this server while others serve a part of its API; nil

@@ -25,6 +25,9 @@ const (
 	Namespaces             = "namespace-controller"
 	ServiceAccountTokens   = "serviceaccount-token-controller"
 	LegacyTokenCleaner     = "legacy-serviceaccount-token-cleaner-controller"
+	ClaimProtection        = "persistentvolumeclaim-protection-controller"
+	VolumeProtection       = "persistentvolume-protection-controller"
+	ClassProtection        = "volumeattributesclass-protection-controller"
 
 	CertificateSigning    = "certificatesigningrequest-signing-controller"
 	CertificateApproving  = "certificatesigningrequest-approving-controller"
@@ -45,6 +48,9 @@ func all() [][2]string {
 		{Namespaces, "namespace"},
 		{ServiceAccountTokens, "serviceaccount-token"},
 		{LegacyTokenCleaner, "legacy-service-account-token-cleaner"},
+		{ClaimProtection, "pvc-protection"},
+		{VolumeProtection, "pv-protection"},
+		{ClassProtection},
 		{ServiceAccounts, "serviceaccount"},
 		{ServiceCIDRs, "service-cidr-controller"},
 		{ClusterRoleAggregation, "clusterrole-aggregation"},

@@ -64,7 +64,9 @@ func TestNamesAreUpstreams(t *testing.T) {
 		ServiceAccounts: names.ServiceAccountController, RootCAPublisher: names.RootCACertificatePublisherController,
 		ClusterRoleAggregation: names.ClusterRoleAggregationController,
 		Namespaces:             names.NamespaceController,
-		ServiceAccountTokens:   names.ServiceAccountTokenController, LegacyTokenCleaner: names.LegacyServiceAccountTokenCleanerController,
+		ClaimProtection:        names.PersistentVolumeClaimProtectionController, VolumeProtection: names.PersistentVolumeProtectionController,
+		ClassProtection:      names.VolumeAttributesClassProtectionController,
+		ServiceAccountTokens: names.ServiceAccountTokenController, LegacyTokenCleaner: names.LegacyServiceAccountTokenCleanerController,
 	} {
 		if name != want {
 			t.Errorf("%s is %s in kube-controller-manager", name, want)

@@ -84,8 +84,9 @@ func New(verbs *verb.Verbs, o Options) *Controller {
 func (c *Controller) Run(ctx context.Context) {
 	r := &run{
 		Controller: c, ctx: ctx, schedule: controller.NewSchedule[string](c.Clock),
-		busy: map[string]bool{}, waits: map[string]context.CancelFunc{},
+		busy: map[string]bool{}, waits: controller.NewWaits[string](c.state),
 	}
+	defer r.waits.Wait()
 	defer r.running.Wait()
 	see := func(e *state.Event) {
 		if e.Deleted || c.terminating(e) {
@@ -126,11 +127,11 @@ type run struct {
 	*Controller
 	ctx      context.Context
 	schedule *controller.Schedule[string] // names of namespaces
+	waits    *controller.Waits[string]
 	running  sync.WaitGroup
 
-	mu    sync.Mutex                    // guards what follows
-	busy  map[string]bool               // namespaces that are looked at: true if they are to be again
-	waits map[string]context.CancelFunc // ends what waits for changes in a namespace
+	mu   sync.Mutex      // guards busy
+	busy map[string]bool // namespaces that are looked at: true if they are to be again
 }
 
 // begin reports whether nobody is at a namespace. Otherwise it is looked at again
@@ -159,7 +160,7 @@ func (r *run) end(name string) {
 // work looks at a namespace, and sees to it that it is looked at again when
 // something has changed or, if something failed, later.
 func (r *run) work(name string) {
-	r.stopWaiting(name)
+	r.waits.For(r.ctx, name) // nothing, while it is looked at
 	left, err := r.terminate(r.ctx, name)
 	if r.ctx.Err() != nil {
 		return

@@ -1,9 +1,9 @@
 package namespace
 
 import (
-	"context"
 	"time"
 
+	"github.com/knarr-io/knarr/internal/controller"
 	"github.com/knarr-io/knarr/internal/object"
 	"github.com/knarr-io/knarr/internal/state"
 )
@@ -16,58 +16,28 @@ type change struct {
 	wide   bool
 }
 
-// wait has a namespace looked at again as soon as what it waits for has come about.
+// wait has a namespace looked at again as soon as what it waits for has come about:
+// at once when nothing is left of a resource, otherwise in a while, since there may be
+// many changes.
 func (r *run) wait(name string, left remains) {
 	if left.recheck > 0 {
 		r.schedule.AddAfter(name, left.recheck)
 	}
-	if len(left.changes) == 0 {
-		return
-	}
-	ctx, cancel := context.WithCancel(r.ctx)
-	r.mu.Lock()
-	r.waits[name] = cancel
-	r.mu.Unlock()
+	var changes []controller.Change
 	for _, c := range left.changes {
-		r.running.Go(func() { r.await(ctx, name, c) })
-	}
-}
-
-// stopWaiting ends what wait has begun for a namespace.
-func (r *run) stopWaiting(name string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if cancel := r.waits[name]; cancel != nil {
-		cancel()
-		delete(r.waits, name)
-	}
-}
-
-// await waits for one change until ctx ends. When nothing is left there the
-// namespace is looked at at once, otherwise in a while: there may be many changes.
-func (r *run) await(ctx context.Context, name string, c change) {
-	cursor, err := r.state.Watch(c.prefix, c.since)
-	events := make([]state.Event, 16)
-	for err == nil {
-		var n int
-		n, err = cursor.Next(ctx, events)
-		concerned := false
-		for i := range events[:n] {
-			concerned = concerned || c.wide || events[i].Object.Namespace == name
-		}
-		clear(events[:n]) // keeps nothing while it sleeps
-		switch {
-		case !concerned:
-		case !c.wide && !r.holds(c.prefix, name):
-			r.schedule.Add(name)
-			return
-		default:
+		changes = append(changes, controller.Change{Prefix: c.prefix, Since: c.since, Lost: func() { r.schedule.Add(name) }, See: func(e *state.Event) bool {
+			switch {
+			case !c.wide && e.Object.Namespace != name:
+				return false
+			case !c.wide && !r.holds(c.prefix, name):
+				r.schedule.Add(name)
+				return true
+			}
 			r.schedule.AddAfter(name, toldEvery)
-		}
+			return false
+		}})
 	}
-	if ctx.Err() == nil { // so much has happened that it is forgotten
-		r.schedule.Add(name)
-	}
+	r.waits.For(r.ctx, name, changes...)
 }
 
 // holds reports whether anything is stored under a prefix in a namespace.

@@ -189,7 +189,7 @@ func TestCleaner(t *testing.T) {
 		t.Fatalf("a token is invalid since %q though its use was not noted for long enough", got)
 	}
 	step(2 * day)
-	c.Await("secrets", "the token that nobody uses is marked", func() bool { return invalid("unused") == on(12*day + time.Hour) })
+	c.Await("secrets", "the token that nobody uses is marked", func() bool { return invalid("unused") == on(12*day+time.Hour) })
 	step(6 * day)
 	step(day)
 	c.Await("secrets", "the token that was used later is marked", func() bool { return invalid("used") != "" })
