@@ -358,6 +358,10 @@ func TestCustomResourcesInTerminatingNamespace(t *testing.T) {
 	c.define(widgetDefinition)
 	client := newClient(t, server)
 	createNamespace(t, client, "going")
+	holder := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "holder", Finalizers: []string{"example.com/hold"}}}
+	if _, err := client.CoreV1().ConfigMaps("going").Create(t.Context(), holder, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	if err := client.CoreV1().Namespaces().Delete(t.Context(), "going", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}

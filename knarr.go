@@ -177,6 +177,9 @@ type Options struct {
 	// the names they have there: "*" is all there are, "-name" all but that
 	// one, "name" only that. Nil means "*".
 	Controllers []string
+	// TerminatedPodGCThreshold is how many pods that have ended are kept; default 12500,
+	// less than 0 for any number.
+	TerminatedPodGCThreshold int
 	// LegacyServiceAccountTokenCleanUpPeriod is how long a token of a service account
 	// in a Secret that was made by itself stays unused until it is marked as invalid,
 	// and then until it is removed; default a year.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/knarr-io/knarr/internal/controller"
 	"github.com/knarr-io/knarr/internal/controller/namespace"
+	"github.com/knarr-io/knarr/internal/controller/podgc"
 	"github.com/knarr-io/knarr/internal/controller/protection"
 	"github.com/knarr-io/knarr/internal/controller/tokensecrets"
 )
@@ -27,6 +28,9 @@ func (s *Server) removers(w world) []controller.Row {
 			return tokensecrets.NewCleaner(w.verbs, w.native, s.options.LegacyServiceAccountTokenCleanUpPeriod, now)
 		})},
 	}
+	rows = append(rows, controller.Row{Name: controller.PodCollector, Run: anew(func() *podgc.Controller {
+		return podgc.New(w.verbs, w.native, s.options.TerminatedPodGCThreshold, now)
+	})})
 	for _, name := range []string{controller.ClaimProtection, controller.VolumeProtection, controller.ClassProtection} {
 		rows = append(rows, controller.Row{Name: name, Run: anew(func() *protection.Controller { return protection.New(name, w.verbs, w.native, now) })})
 	}
@@ -49,6 +53,9 @@ func (o *Options) completeLifecycle() error {
 		*d = 365 * 24 * time.Hour
 	case *d < 0:
 		return fmt.Errorf("legacy-service-account-token-clean-up-period %v must be more than 0", *d)
+	}
+	if o.TerminatedPodGCThreshold == 0 {
+		o.TerminatedPodGCThreshold = 12500
 	}
 	return nil
 }

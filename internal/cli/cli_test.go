@@ -134,7 +134,7 @@ func TestServeFlags(t *testing.T) {
 		AggregatorRejectForwardingRedirect:     &yes,
 		Audit:                                  knarr.DefaultAudit(),
 		ClusterSigning:                         knarr.ClusterSigning{Duration: 365 * 24 * time.Hour},
-		LegacyServiceAccountTokenCleanUpPeriod: 365 * 24 * time.Hour,
+		LegacyServiceAccountTokenCleanUpPeriod: 365 * 24 * time.Hour, TerminatedPodGCThreshold: 12500,
 	}
 	got, err := parse()
 	if err != nil {
@@ -152,7 +152,7 @@ func TestServeFlags(t *testing.T) {
 		"--service-account-issuer=https://a", "--service-account-issuer=b,c", "--service-account-signing-key-file=sk",
 		"--service-account-key-file=k1", "--service-account-key-file=k2", "--service-account-jwks-uri=https://j",
 		"--service-account-max-token-expiration=2h", "--service-account-extend-token-expiration=false", "--enable-priority-and-fairness=false",
-		"--api-audiences=x,y", "--controllers=*,-serviceaccount-controller", "--legacy-service-account-token-clean-up-period=48h",
+		"--api-audiences=x,y", "--controllers=*,-serviceaccount-controller", "--legacy-service-account-token-clean-up-period=48h", "--terminated-pod-gc-threshold=0",
 		"--proxy-client-cert-file=pc", "--proxy-client-key-file=pk", "--requestheader-client-ca-file=rc", "--requestheader-allowed-names=n1,n2",
 		"--requestheader-username-headers=h1", "--requestheader-uid-headers=h2", "--requestheader-group-headers=h3,h4", "--requestheader-extra-headers-prefix=h5-",
 		"--enable-aggregator-routing", "--aggregator-reject-forwarding-redirect=false", "--service-account-lookup=false",
@@ -183,8 +183,8 @@ func TestServeFlags(t *testing.T) {
 		RequestHeaderUsernameHeaders: []string{"h1"}, RequestHeaderUIDHeaders: []string{"h2"}, RequestHeaderGroupHeaders: []string{"h3", "h4"}, RequestHeaderExtraHeadersPrefix: []string{"h5-"},
 		Audit:                                  knarr.DefaultAudit(),
 		ClusterSigning:                         knarr.ClusterSigning{Duration: 365 * 24 * time.Hour},
-		LegacyServiceAccountTokenCleanUpPeriod: 48 * time.Hour,
-		EnableAggregatorRouting:                true, AggregatorRejectForwardingRedirect: &no, ServiceAccountLookup: &no,
+		LegacyServiceAccountTokenCleanUpPeriod: 48 * time.Hour, TerminatedPodGCThreshold: -1,
+		EnableAggregatorRouting: true, AggregatorRejectForwardingRedirect: &no, ServiceAccountLookup: &no,
 		AnonymousAuth: &no, EnableBootstrapTokenAuth: true, AuthenticationConfigFile: "ac",
 		OIDC: knarr.OIDCOptions{
 			IssuerURL: "ou", ClientID: "oc", CAFile: "of", UsernameClaim: "ouc", UsernamePrefix: "oup", GroupsClaim: "ogc", GroupsPrefix: "ogp",

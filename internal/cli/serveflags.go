@@ -151,6 +151,7 @@ func (f *serveFlags) options() (knarr.Options, error) {
 	f.authentication.complete(&o)
 	o.AggregatorRejectForwardingRedirect = &f.rejectRedirects
 	o.MinRequestTimeout = time.Duration(f.minRequestTimeout) * time.Second
+	o.TerminatedPodGCThreshold = unlimited(o.TerminatedPodGCThreshold)
 	o.MaxRequestsInflight = unlimited(o.MaxRequestsInflight)
 	o.MaxMutatingRequestsInflight = unlimited(o.MaxMutatingRequestsInflight)
 	return o, nil

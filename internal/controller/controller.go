@@ -25,6 +25,7 @@ const (
 	Namespaces             = "namespace-controller"
 	ServiceAccountTokens   = "serviceaccount-token-controller"
 	LegacyTokenCleaner     = "legacy-serviceaccount-token-cleaner-controller"
+	PodCollector           = "pod-garbage-collector-controller"
 	ClaimProtection        = "persistentvolumeclaim-protection-controller"
 	VolumeProtection       = "persistentvolume-protection-controller"
 	ClassProtection        = "volumeattributesclass-protection-controller"
@@ -48,6 +49,7 @@ func all() [][2]string {
 		{Namespaces, "namespace"},
 		{ServiceAccountTokens, "serviceaccount-token"},
 		{LegacyTokenCleaner, "legacy-service-account-token-cleaner"},
+		{PodCollector, "podgc"},
 		{ClaimProtection, "pvc-protection"},
 		{VolumeProtection, "pv-protection"},
 		{ClassProtection},

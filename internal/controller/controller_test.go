@@ -66,6 +66,7 @@ func TestNamesAreUpstreams(t *testing.T) {
 		Namespaces:             names.NamespaceController,
 		ClaimProtection:        names.PersistentVolumeClaimProtectionController, VolumeProtection: names.PersistentVolumeProtectionController,
 		ClassProtection:      names.VolumeAttributesClassProtectionController,
+		PodCollector:         names.PodGarbageCollectorController,
 		ServiceAccountTokens: names.ServiceAccountTokenController, LegacyTokenCleaner: names.LegacyServiceAccountTokenCleanerController,
 	} {
 		if name != want {
