@@ -175,7 +175,8 @@ type Options struct {
 
 	// Controllers tells which of kube-controller-manager's controllers run, by
 	// the names they have there: "*" is all there are, "-name" all but that
-	// one, "name" only that. Nil means "*".
+	// one, "name" only that. Nil means "*". The "token-cleaner-controller" runs only if
+	// it is named.
 	Controllers []string
 	// TerminatedPodGCThreshold is how many pods that have ended are kept; default 12500,
 	// less than 0 for any number.

@@ -8,6 +8,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/knarr-io/knarr/internal/controller"
+	"github.com/knarr-io/knarr/internal/controller/bootstraptokens"
 	"github.com/knarr-io/knarr/internal/controller/namespace"
 	"github.com/knarr-io/knarr/internal/controller/podgc"
 	"github.com/knarr-io/knarr/internal/controller/protection"
@@ -27,10 +28,13 @@ func (s *Server) removers(w world) []controller.Row {
 		{Name: controller.LegacyTokenCleaner, Run: anew(func() *tokensecrets.Cleaner {
 			return tokensecrets.NewCleaner(w.verbs, w.native, s.options.LegacyServiceAccountTokenCleanUpPeriod, now)
 		})},
+		{Name: controller.BootstrapTokenCleaner, Run: anew(func() *bootstraptokens.Controller {
+			return bootstraptokens.New(w.verbs, w.native, now)
+		})},
+		{Name: controller.PodCollector, Run: anew(func() *podgc.Controller {
+			return podgc.New(w.verbs, w.native, s.options.TerminatedPodGCThreshold, now)
+		})},
 	}
-	rows = append(rows, controller.Row{Name: controller.PodCollector, Run: anew(func() *podgc.Controller {
-		return podgc.New(w.verbs, w.native, s.options.TerminatedPodGCThreshold, now)
-	})})
 	for _, name := range []string{controller.ClaimProtection, controller.VolumeProtection, controller.ClassProtection} {
 		rows = append(rows, controller.Row{Name: name, Run: anew(func() *protection.Controller { return protection.New(name, w.verbs, w.native, now) })})
 	}

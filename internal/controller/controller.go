@@ -24,6 +24,7 @@ const (
 	TTLAfterFinished       = "ttl-after-finished-controller"
 	Namespaces             = "namespace-controller"
 	ServiceAccountTokens   = "serviceaccount-token-controller"
+	BootstrapTokenCleaner  = "token-cleaner-controller"
 	LegacyTokenCleaner     = "legacy-serviceaccount-token-cleaner-controller"
 	PodCollector           = "pod-garbage-collector-controller"
 	ClaimProtection        = "persistentvolumeclaim-protection-controller"
@@ -48,6 +49,7 @@ func all() [][2]string {
 		{TTLAfterFinished, "ttl-after-finished"},
 		{Namespaces, "namespace"},
 		{ServiceAccountTokens, "serviceaccount-token"},
+		{BootstrapTokenCleaner, "tokencleaner"},
 		{LegacyTokenCleaner, "legacy-service-account-token-cleaner"},
 		{PodCollector, "podgc"},
 		{ClaimProtection, "pvc-protection"},
@@ -65,6 +67,10 @@ func all() [][2]string {
 	}
 }
 
+// askedFor reports whether a controller runs only if it is named, as
+// kube-controller-manager's does.
+func askedFor(name string) bool { return name == BootstrapTokenCleaner }
+
 // Enabled tells which controllers run.
 type Enabled map[string]bool
 
@@ -80,7 +86,7 @@ func Enable(list []string) (Enabled, error) {
 	enabled := Enabled{}
 	for _, c := range all() {
 		on, is := named[c[0]]
-		enabled[c[0]] = is && on || !is && byDefault
+		enabled[c[0]] = is && on || !is && byDefault && !askedFor(c[0])
 	}
 	return enabled, nil
 }

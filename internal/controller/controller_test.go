@@ -15,7 +15,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestEnable(t *testing.T) {
 	everything := []string{}
 	for _, c := range all() {
-		everything = append(everything, c[0])
+		if c[0] != BootstrapTokenCleaner {
+			everything = append(everything, c[0])
+		}
 	}
 	without := func(name string) []string {
 		return slices.DeleteFunc(slices.Clone(everything), func(n string) bool { return n == name })
@@ -27,6 +29,7 @@ func TestEnable(t *testing.T) {
 		{nil, everything},
 		{[]string{"*"}, everything},
 		{[]string{}, nil},
+		{[]string{"*", "tokencleaner"}, append(slices.Clone(everything), BootstrapTokenCleaner)},
 		{[]string{ServiceAccounts}, []string{ServiceAccounts}},
 		{[]string{"-" + ServiceAccounts}, nil}, // nothing says that others run
 		{[]string{"*", "-" + ServiceAccounts}, without(ServiceAccounts)},
@@ -65,9 +68,10 @@ func TestNamesAreUpstreams(t *testing.T) {
 		ClusterRoleAggregation: names.ClusterRoleAggregationController,
 		Namespaces:             names.NamespaceController,
 		ClaimProtection:        names.PersistentVolumeClaimProtectionController, VolumeProtection: names.PersistentVolumeProtectionController,
-		ClassProtection:      names.VolumeAttributesClassProtectionController,
-		PodCollector:         names.PodGarbageCollectorController,
-		ServiceAccountTokens: names.ServiceAccountTokenController, LegacyTokenCleaner: names.LegacyServiceAccountTokenCleanerController,
+		ClassProtection:       names.VolumeAttributesClassProtectionController,
+		BootstrapTokenCleaner: names.TokenCleanerController,
+		PodCollector:          names.PodGarbageCollectorController,
+		ServiceAccountTokens:  names.ServiceAccountTokenController, LegacyTokenCleaner: names.LegacyServiceAccountTokenCleanerController,
 	} {
 		if name != want {
 			t.Errorf("%s is %s in kube-controller-manager", name, want)

@@ -119,7 +119,7 @@ func (b *beside) expect(when string, want map[string]bool) {
 func everything() map[string]bool {
 	on := map[string]bool{}
 	for _, c := range all() {
-		on[c[0]] = true
+		on[c[0]] = !askedFor(c[0])
 	}
 	return on
 }
