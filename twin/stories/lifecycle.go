@@ -10,7 +10,7 @@ import (
 // Lifecycle tells what is deleted by itself: by kube-controller-manager's controllers or by
 // the server's own. Each area is in a file of its own.
 func Lifecycle() []story.Story {
-	return slices.Concat(collection(), timesToLive())
+	return slices.Concat(collection(), timesToLive(), endings())
 }
 
 // owned is the reference of an object to its owner. The uid is that of the answer to the
