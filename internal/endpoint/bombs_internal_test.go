@@ -72,3 +72,18 @@ func TestQuantitiesInProtobuf(t *testing.T) {
 		monstrousInBody(whole[:n], pod)
 	}
 }
+
+// What a body of protobuf says it is it is read as.
+func TestKindInProtobuf(t *testing.T) {
+	for body, want := range map[string]string{
+		"k8s\x00\n\x09\n\x02v1\x12\x03Pod":                                 "/v1, Kind=Pod",
+		"k8s\x00\n\x15\n\x07apps/v1\x12\x0aDeployment\x12\x03\x01\x02\x03": "apps/v1, Kind=Deployment",
+		"k8s\x00\n\x05\x12\x03Pod":                                         "/, Kind=Pod",
+		"k8s\x00\n\x7f":                                                    "/, Kind=",
+		"k8s\x00":                                                          "/, Kind=",
+	} {
+		if got := kindInBody([]byte(body)).String(); got != want {
+			t.Errorf("%q: %s, want %s", body, got, want)
+		}
+	}
+}

@@ -103,6 +103,7 @@ func TestBombs(t *testing.T) {
 		{"quantity protobuf", 400, pods, "k8s\x00\n\x09\n\x02v1\x12\x03Pod\x12\x101e1000000000", "Content-Type: application/vnd.kubernetes.protobuf"},
 		{"quantity json patch", 400, "PATCH /api/v1/namespaces/default/pods/a", `[{"op":"add","path":"/spec/containers/0/resources/limits","value":{"cpu":"1e1000000000"}}]`, patch("json-patch+json")},
 		{"quantity merge patch", 400, "PATCH /api/v1/namespaces/default/pods/a", `{"spec":{"overhead":{"cpu":"1e1000000000"}}}`, patch("merge-patch+json")},
+		{"quantity of another kind", 400, maps, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"b"},"spec":{"containers":[{"name":"a","resources":{"limits":{"cpu":"1e-1000000000"}}}]}}`, ""},
 		{"no quantity", 201, pods, `{"metadata":{"name":"b","labels":{"commit":"1e1000000000"}},"spec":{"containers":[{"name":"a","image":"a"}]}}`, ""},
 		{"long name", 422, maps, `{"metadata":{"name":"` + rep("b", 2_900_000) + `"}}`, ""},
 		{"long generateName", 422, maps, `{"metadata":{"generateName":"` + rep("b", 2_900_000) + `"}}`, ""},

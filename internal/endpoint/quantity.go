@@ -9,6 +9,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 )
 
@@ -75,27 +76,40 @@ func (q *query) checkQuantities(body []byte) error {
 	if s := q.target.Subresource; s != nil {
 		gvk = s.GVK(v)
 	}
-	into, err := v.Resource.Scheme.New(gvk)
-	if err != nil {
-		return nil // nothing will be read from it
-	}
-	t := reflect.TypeOf(into)
 	var content any
-	protobuf := bytes.HasPrefix(body, protobufHead)
-	if !protobuf && yaml.Unmarshal(body, &content) != nil { // something else, or nothing
-		content = nil
-		if holdsQuantity(t, nil) {
-			content = string(found)
-			t = quantityType
+	readable, protobuf := true, bytes.HasPrefix(body, protobufHead)
+	named := schema.GroupVersionKind{}
+	if protobuf {
+		named = kindInBody(body)
+	} else if readable = yaml.Unmarshal(body, &content) == nil; readable {
+		named = kindIn(content)
+	}
+	// What a body says it is it is read as, before it is refused for that.
+	for _, gvk := range []schema.GroupVersionKind{gvk, named} {
+		into, err := v.Resource.Scheme.New(gvk)
+		if err != nil {
+			continue // nothing will be read from it
+		}
+		content, t := content, reflect.TypeOf(into)
+		if !readable && holdsQuantity(t, nil) { // something else, or nothing
+			content, t = string(found), quantityType
+		}
+		if ops, ok := content.([]any); ok && holdsQuantity(t, nil) { // of a JSON patch, wherever they lead
+			content, t = ops, reflect.TypeFor[[]map[string]resource.Quantity]()
+		}
+		if protobuf && monstrousInBody(body, t) || monstrousIn(content, t) {
+			return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", gvk.Kind, gvk.Version, gvk.Kind, resource.ErrFormatWrong))
 		}
 	}
-	if ops, ok := content.([]any); ok && holdsQuantity(t, nil) { // of a JSON patch, wherever they lead
-		content, t = ops, reflect.TypeFor[[]map[string]resource.Quantity]()
-	}
-	if protobuf && monstrousInBody(body, t) || monstrousIn(content, t) {
-		return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", gvk.Kind, gvk.Version, gvk.Kind, resource.ErrFormatWrong))
-	}
 	return nil
+}
+
+// kindIn is the kind that an object says it is of.
+func kindIn(content any) schema.GroupVersionKind {
+	object, _ := content.(map[string]any)
+	version, _ := object["apiVersion"].(string)
+	kind, _ := object["kind"].(string)
+	return schema.FromAPIVersionAndKind(version, kind)
 }
 
 var quantityType = reflect.TypeFor[resource.Quantity]()

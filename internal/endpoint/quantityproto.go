@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // protobufHead is what a body of protobuf begins with; the rest is a message of
@@ -23,15 +24,42 @@ func monstrousInBody(body []byte, t reflect.Type) bool {
 	}
 	found := false
 	eachField(rest, func(n protowire.Number, raw []byte) {
-		found = found || n == 2 && monstrousInMessage(raw, t)
+		found = found || n == 2 && monstrousInMessage(raw, t, deepest)
 	})
 	return found
 }
 
-// monstrousInMessage is that for a message. One that cannot be read ends there, as it
-// does for who reads it.
-func monstrousInMessage(message []byte, t reflect.Type) bool {
+// kindInBody is the kind that a body of protobuf says it is of: field 1 of the message,
+// of which that is the version, and field 2 the kind.
+func kindInBody(body []byte) schema.GroupVersionKind {
+	var version, kind string
+	eachField(bytes.TrimPrefix(body, protobufHead), func(n protowire.Number, raw []byte) {
+		if n != 1 {
+			return
+		}
+		eachField(raw, func(n protowire.Number, text []byte) {
+			switch n {
+			case 1:
+				version = string(text)
+			case 2:
+				kind = string(text)
+			}
+		})
+	})
+	return schema.FromAPIVersionAndKind(version, kind)
+}
+
+// deepest is how deep a quantity may be. Types that go deeper, as they hold
+// themselves, hold none.
+const deepest = 100
+
+// monstrousInMessage is that for a message, so many levels above the deepest. One that
+// cannot be read ends there, as it does for who reads it.
+func monstrousInMessage(message []byte, t reflect.Type, levels int) bool {
 	found := false
+	if levels == 0 {
+		return false
+	}
 	eachField(message, func(n protowire.Number, value []byte) {
 		if found {
 			return
@@ -47,11 +75,11 @@ func monstrousInMessage(message []byte, t reflect.Type) bool {
 		switch {
 		case !ok:
 		case f.Kind() == reflect.Struct:
-			found = monstrousInMessage(value, f)
+			found = monstrousInMessage(value, f, levels-1)
 		case f.Kind() == reflect.Map: // an entry: a key and a value
 			item := f.Elem()
 			eachField(value, func(n protowire.Number, value []byte) {
-				found = found || n == 2 && item.Kind() == reflect.Struct && monstrousInMessage(value, item)
+				found = found || n == 2 && item.Kind() == reflect.Struct && monstrousInMessage(value, item, levels-1)
 			})
 		}
 	})
