@@ -77,8 +77,6 @@ type Controller struct {
 	mu       sync.Mutex // guards what follows
 	uses     map[string]types.NamespacedName
 	failures map[string]int
-	// looking are those being looked at; true if they are to be again.
-	looking map[string]bool
 }
 
 // New returns a controller that writes through verbs; nil if the catalogue has
@@ -89,7 +87,7 @@ func New(verbs *verb.Verbs, catalogue *kind.Catalogue, o Options) *Controller {
 		services: catalogue.Resource(corev1.Resource("services")),
 		slices:   catalogue.Resource(discoveryv1.Resource("endpointslices")),
 		schedule: controller.NewSchedule[string](o.Clock),
-		uses:     map[string]types.NamespacedName{}, failures: map[string]int{}, looking: map[string]bool{},
+		uses:     map[string]types.NamespacedName{}, failures: map[string]int{},
 	}
 	if c.version == nil {
 		return nil
@@ -113,48 +111,11 @@ func (c *Controller) Run(ctx context.Context) {
 	follow(c.version.Resource, c.seeAPIService)
 	follow(c.services, c.seeService)
 	follow(c.slices, c.seeSlice)
-	slots := make(chan struct{}, workers)
-	for {
-		name, err := c.schedule.Next(ctx)
-		if err != nil {
-			return
-		}
-		if !c.begin(name) {
-			continue
-		}
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		running.Go(func() {
-			c.lookAgain(name, c.look(ctx, name))
-			c.end(name)
-			<-slots
-		})
-	}
-}
-
-// begin reports whether a name is to be looked at now. If it is being, it will be
-// again.
-func (c *Controller) begin(name string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, busy := c.looking[name]; busy {
-		c.looking[name] = true
-		return false
-	}
-	c.looking[name] = false
-	return true
-}
-
-func (c *Controller) end(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.looking[name] {
-		c.schedule.Add(name)
-	}
-	delete(c.looking, name)
+	// It waits otherwise after failures than others do.
+	c.schedule.WorkMany(ctx, workers, func(ctx context.Context, name string) error {
+		c.lookAgain(name, c.look(ctx, name))
+		return nil
+	}, nil)
 }
 
 // settled are in the storage form, which is JSON without spaces, of every

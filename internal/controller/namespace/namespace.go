@@ -82,38 +82,20 @@ func New(verbs *verb.Verbs, o Options) *Controller {
 // Run empties namespaces until ctx ends, and returns when nothing of it runs any
 // more. It may be run again.
 func (c *Controller) Run(ctx context.Context) {
-	r := &run{
-		Controller: c, ctx: ctx, schedule: controller.NewSchedule[string](c.Clock),
-		busy: map[string]bool{}, waits: controller.NewWaits[string](c.state),
-	}
+	r := &run{Controller: c, ctx: ctx, schedule: controller.NewSchedule[string](c.Clock), waits: controller.NewWaits[string](c.state)}
 	defer r.waits.Wait()
-	defer r.running.Wait()
+	var following sync.WaitGroup
+	defer following.Wait()
 	see := func(e *state.Event) {
 		if e.Deleted || c.terminating(e) {
 			r.schedule.Add(e.Object.Name)
 		}
 	}
-	r.running.Go(func() { c.state.Follow(ctx, c.resource.Storage.Prefix, state.AsNew(see), see) })
-	turns := make(chan struct{}, c.Concurrent)
-	for {
-		name, err := r.schedule.Next(ctx)
-		if err != nil {
-			return
-		}
-		if !r.begin(name) {
-			continue
-		}
-		select {
-		case turns <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		r.running.Go(func() {
-			defer func() { <-turns }()
-			defer r.end(name)
-			r.work(name)
-		})
-	}
+	following.Go(func() { c.state.Follow(ctx, c.resource.Storage.Prefix, state.AsNew(see), see) })
+	r.schedule.WorkMany(ctx, c.Concurrent, r.work, func(name string, err error) {
+		klog.ErrorS(err, "A namespace cannot be removed; it will be tried again", "namespace", name)
+		r.schedule.AddAfter(name, slowRetry)
+	})
 }
 
 // terminating reports whether a namespace is to go. One that cannot be read is kept.
@@ -128,51 +110,19 @@ type run struct {
 	ctx      context.Context
 	schedule *controller.Schedule[string] // names of namespaces
 	waits    *controller.Waits[string]
-	running  sync.WaitGroup
-
-	mu   sync.Mutex      // guards busy
-	busy map[string]bool // namespaces that are looked at: true if they are to be again
-}
-
-// begin reports whether nobody is at a namespace. Otherwise it is looked at again
-// afterwards.
-func (r *run) begin(name string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, is := r.busy[name]; is {
-		r.busy[name] = true
-		return false
-	}
-	r.busy[name] = false
-	return true
-}
-
-func (r *run) end(name string) {
-	r.mu.Lock()
-	again := r.busy[name]
-	delete(r.busy, name)
-	r.mu.Unlock()
-	if again {
-		r.schedule.Add(name)
-	}
 }
 
 // work looks at a namespace, and sees to it that it is looked at again when
-// something has changed or, if something failed, later.
-func (r *run) work(name string) {
-	r.waits.For(r.ctx, name) // nothing, while it is looked at
-	left, err := r.terminate(r.ctx, name)
-	if r.ctx.Err() != nil {
-		return
+// something has changed.
+func (r *run) work(ctx context.Context, name string) error {
+	r.waits.For(ctx, name) // nothing, while it is looked at
+	left, err := r.terminate(ctx, name)
+	if ctx.Err() != nil {
+		return nil
 	}
 	r.wait(name, left)
-	if err == nil {
-		r.schedule.Succeeded(name)
-		return
+	if err != nil {
+		klog.V(2).InfoS("A namespace cannot be removed yet", "namespace", name, "err", err)
 	}
-	klog.V(2).InfoS("A namespace cannot be removed yet", "namespace", name, "err", err)
-	if !r.schedule.Retry(name) {
-		klog.ErrorS(err, "A namespace cannot be removed; it will be tried again", "namespace", name)
-		r.schedule.AddAfter(name, slowRetry)
-	}
+	return err
 }
