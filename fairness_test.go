@@ -120,14 +120,23 @@ func TestFairness(t *testing.T) {
 		t.Fatal(err)
 	}
 	const question = `{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{"nonResourceAttributes":{"verb":"get","path":"/"}}}`
-	slow, write := io.Pipe()
-	first := make(chan *http.Response)
-	go func() { first <- review(t, c, s.URL(), slow) }()
-	if _, err := io.WriteString(write, question[:20]); err != nil { // it is being served
-		t.Fatal(err)
+	var write *io.PipeWriter
+	var first chan *http.Response
+	sit := func() {
+		var slow *io.PipeReader
+		slow, write = io.Pipe()
+		first = make(chan *http.Response, 1)
+		go func() { first <- review(t, c, s.URL(), slow) }()
+		_, _ = io.WriteString(write, question[:20]) // fails if it is refused
 	}
+	sit()
 	var refused *http.Response
-	for refused == nil || refused.StatusCode == http.StatusCreated { // it may have been read before it had its seat
+	for refused == nil || refused.StatusCode == http.StatusCreated { // it may have been read before the first had its seat
+		select {
+		case <-first: // was refused, as one of these had the seat
+			sit()
+		default:
+		}
 		if refused = review(t, c, s.URL(), strings.NewReader(question)); refused == nil {
 			return
 		}
