@@ -49,6 +49,16 @@ func compareNamespaces(a, b string) int {
 	return cmp.Compare(next(a), next(b))
 }
 
+// begin has c hold what was loaded, nil for nothing, in place of all before. Whoever
+// follows its events has been overtaken: their positions are before the first.
+func (c *collection) begin(loaded *collection) {
+	if loaded == nil {
+		loaded = newCollection()
+	}
+	c.tree, c.snapshot, c.bytes = loaded.tree, nil, loaded.bytes
+	c.log = eventLog{events: loaded.log.events, first: c.log.end() + 1}
+}
+
 func (c *collection) get(prefix, key string) *object.Object {
 	o, _ := c.tree.Get(object.New(prefix, key, nil, 0, nil))
 	return o

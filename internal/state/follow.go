@@ -10,26 +10,58 @@ import (
 // follower is State as the store sees it.
 type follower State
 
+// Load makes what the store holds aside, since reading it may take long and
+// fail, and then puts it in the place of what there was.
 func (f *follower) Load(l store.Load) error {
 	s := (*State)(f)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.rev, s.floor, s.compacted = l.Rev, l.Floor, l.Floor
+	loaded := &State{collections: map[string]*collection{}, history: history{limit: s.opts.HistoryBytes}}
 	if err := l.Base(func(e store.Event) error {
 		prefix := ResourceOf(e.Key)
-		s.collection(prefix).set(newObject(prefix, &e))
+		loaded.collection(prefix).set(s.same(prefix, &e))
 		return nil
 	}); err != nil {
 		return fmt.Errorf("loading objects: %w", err)
 	}
 	if err := l.Events(func(e store.Event) error {
-		s.apply(&e)
+		loaded.apply(&e)
 		return nil
 	}); err != nil {
 		return fmt.Errorf("loading the history: %w", err)
 	}
-	s.keepWithinBytes()
+	s.update(func() {
+		if s.rev == 0 {
+			s.compacted = l.Floor // the trimmer's own, once it runs
+		}
+		s.rev, s.floor = l.Rev, l.Floor
+		s.history, s.roots = loaded.history, roots{}
+		for prefix, c := range loaded.collections {
+			if s.collections[prefix] == nil {
+				s.collections[prefix] = c
+			}
+		}
+		for prefix, c := range s.collections {
+			if n := loaded.collections[prefix]; n != c {
+				c.begin(n)
+				s.wake(&c.changed)
+			}
+		}
+		s.wake(&s.advanced)
+		s.keepWithinBytes()
+	})
 	return nil
+}
+
+// same returns the object that the event tells of: the one that is there, with
+// its encodings, if it is the same.
+func (s *State) same(prefix string, e *store.Event) *object.Object {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if c := s.collections[prefix]; c != nil {
+		if o := c.get(prefix, e.Key); o != nil && o.Rev == e.Rev && o.Err == nil && e.Err == nil && o.Seal == e.Seal {
+			return o
+		}
+	}
+	return newObject(prefix, e)
 }
 
 func (f *follower) Apply(events []store.Event) {

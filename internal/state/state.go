@@ -217,8 +217,15 @@ func (s *State) Err() error {
 	return nil
 }
 
+// Latest returns a revision, 0 for none, that a reader has to wait for who must
+// not miss what others have committed before; see store.Store.
+func (s *State) Latest(ctx context.Context) (uint64, error) { return s.store.Latest(ctx) }
+
 // WaitFor returns when reads see rev, or the cause of ctx's end.
 func (s *State) WaitFor(ctx context.Context, rev uint64) error {
+	if s.Rev() < rev {
+		_, _ = s.store.Latest(ctx) // has the store tell how far it is; if it cannot, it is waited for
+	}
 	for {
 		s.mu.Lock()
 		if s.rev >= rev {

@@ -50,7 +50,8 @@ type Store interface {
 	// of the same resource: clients resume a watch after a revision.
 	//
 	// If a change's condition does not hold, nothing changes and the error is
-	// a *Conflict for the first such change. If ctx ends first, the error
+	// a *Conflict for the first such change; f has been told by then of what
+	// made it, so a caller who looks again sees it. If ctx ends first, the error
 	// wraps its cause and the outcome is unknown: the commit may still happen,
 	// whole, and f will see it if it does. After an I/O error, which wraps
 	// ErrUnknown, the outcome is unknown too and the store may refuse further
@@ -60,10 +61,18 @@ type Store interface {
 	// afterwards.
 	Commit(ctx context.Context, changes []Change) ([]uint64, error)
 
+	// Latest returns a revision at or above all that was committed, by anyone,
+	// before the call, and sees to it that f is told of that revision soon, by
+	// Apply or Progress, even if nothing happens any more. A store that nobody
+	// else writes to returns 0 at once: f has been told. So a reader who waits
+	// until f is at that revision misses nothing.
+	Latest(ctx context.Context) (uint64, error)
+
 	// Compact moves the floor up to rev: history at or below it is forgotten,
 	// apart from the values that were current there, and its space is given
 	// back in time. A rev at or below the present floor does nothing; one in
-	// the future is an error. Reads are not hindered while it runs.
+	// the future is an error. Reads are not hindered while it runs. A store that
+	// is shared with others may keep more, for them.
 	Compact(ctx context.Context, rev uint64) error
 
 	// Close stops following, waits for running commits, and releases files,
@@ -76,8 +85,12 @@ type Store interface {
 // at a time. A Follower must return quickly, since commits wait for it, and
 // must not call the store.
 type Follower interface {
-	// Load is called once, first. It calls l.Base and then l.Events, each to
-	// its end, before it returns.
+	// Load is called first. It calls l.Base and then l.Events, each to its end,
+	// before it returns. It may be called again: after it returned an error that
+	// came from them, and later by a store that has lost sight of what happened
+	// (etcd, compacted while it could not be reached). What is loaded then takes
+	// the place of everything told before, once Load returns without an error;
+	// until then, what there was stays. What lies between is not history.
 	Load(l Load) error
 
 	// Apply tells of one commit: its events in revision order, to be made
@@ -198,6 +211,46 @@ type Conflict struct {
 	Key string
 	// Rev is the revision the key is at; 0 if it does not exist.
 	Rev uint64
+}
+
+// Validate refuses changes that no store could take, whatever it holds.
+func Validate(changes []Change) error {
+	if len(changes) > MaxChanges {
+		return fmt.Errorf("a commit may hold %d changes, not %d", MaxChanges, len(changes))
+	}
+	var seen map[string]bool
+	if len(changes) > 1 {
+		seen = make(map[string]bool, len(changes))
+	}
+	checks := 0
+	for i := range changes {
+		key := changes[i].Key
+		if changes[i].Check {
+			checks++
+		}
+		if key == "" {
+			return errors.New("a change must name a key")
+		}
+		if seen[key] {
+			return fmt.Errorf("a commit may change a key once, but %q is there twice", key)
+		}
+		if seen != nil {
+			seen[key] = true
+		}
+	}
+	if checks == len(changes) {
+		return errors.New("a commit must change something")
+	}
+	return nil
+}
+
+// Failed is what a condition fails with, if it does, for a key that is at rev, 0
+// if it is not there.
+func (c *Change) Failed(rev uint64) *Conflict {
+	if rev != c.If || c.Value == nil && rev == 0 && !c.Check {
+		return &Conflict{Key: c.Key, Rev: rev}
+	}
+	return nil
 }
 
 func (c *Conflict) Error() string {

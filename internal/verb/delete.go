@@ -45,6 +45,12 @@ func (v *Verbs) delete(ctx context.Context, t Target, validate rest.ValidateObje
 	}
 	o := v.State.Get(key)
 	if o == nil {
+		if err := v.waitForLatest(ctx); err != nil {
+			return nil, err
+		}
+		o = v.State.Get(key)
+	}
+	if o == nil {
 		return nil, apierrors.NewNotFound(t.GroupResource(), t.Name)
 	}
 	if t.resource().Foreign(o) && !ofCollection {

@@ -35,7 +35,12 @@ func (v *Verbs) Get(ctx context.Context, t Target, opts *metav1.GetOptions) (*ob
 	if err != nil {
 		return nil, err
 	}
-	if err := v.waitFor(ctx, rev); err != nil {
+	if opts.ResourceVersion == "" {
+		err = v.waitForLatest(ctx)
+	} else {
+		err = v.waitFor(ctx, rev)
+	}
+	if err != nil {
 		return nil, err
 	}
 	o := v.State.Get(key)
@@ -69,6 +74,34 @@ func (v *Verbs) waitFor(ctx context.Context, rev uint64) error {
 		return storage.NewTooLargeResourceVersionError(rev, v.State.Rev(), tooLargeRetryS)
 	}
 	return err
+}
+
+// waitForLatest waits until reads see what was committed by now, by other servers
+// too, so that an answer is no older than any that was given before.
+func (v *Verbs) waitForLatest(ctx context.Context) error {
+	rev, err := v.State.Latest(ctx)
+	if err != nil || rev == 0 {
+		return err
+	}
+	return v.waitFor(ctx, rev)
+}
+
+// outdated reports whether the object at key is no longer that of rev, 0 for none:
+// another server has written it, and this one had not heard of it. What was
+// decided by it, other than by a commit, is to be decided again.
+func (v *Verbs) outdated(ctx context.Context, key string, rev uint64) (bool, error) {
+	if err := v.waitForLatest(ctx); err != nil {
+		return false, err
+	}
+	return v.revision(key) != rev, nil
+}
+
+// revision is that of the object at key, 0 if there is none.
+func (v *Verbs) revision(key string) uint64 {
+	if o := v.State.Get(key); o != nil {
+		return o.Rev
+	}
+	return 0
 }
 
 // decode returns the hub object of o, with its resourceVersion.

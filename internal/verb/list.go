@@ -144,7 +144,12 @@ func (v *Verbs) listSnapshot(ctx context.Context, t Target, sel chosen, opts *me
 		if err != nil {
 			return state.Snapshot{}, "", err
 		}
-		if err := v.waitFor(ctx, rev); err != nil {
+		if opts.ResourceVersion == "" {
+			err = v.waitForLatest(ctx)
+		} else {
+			err = v.waitFor(ctx, rev)
+		}
+		if err != nil {
 			return state.Snapshot{}, "", err
 		}
 		return v.State.Snapshot(prefix), from, nil

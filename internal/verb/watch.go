@@ -75,7 +75,12 @@ func (v *Verbs) Watch(ctx context.Context, t Target, opts *metainternalversion.L
 
 	initial := opts.SendInitialEvents != nil && *opts.SendInitialEvents
 	if initial {
-		if err := v.waitFor(ctx, rev); err != nil {
+		if opts.ResourceVersion == "" {
+			err = v.waitForLatest(ctx)
+		} else {
+			err = v.waitFor(ctx, rev)
+		}
+		if err != nil {
 			w.fail(err)
 			return w, nil
 		}

@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -32,7 +31,7 @@ func newRequest(ctx context.Context, changes []store.Change) *request {
 
 // Commit implements store.Store.
 func (s *Store) Commit(ctx context.Context, changes []store.Change) ([]uint64, error) {
-	if err := validate(changes); err != nil {
+	if err := store.Validate(changes); err != nil {
 		return nil, err
 	}
 	if ctx.Err() != nil {
@@ -55,42 +54,6 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change) ([]uint64, e
 		return nil, r.err
 	}
 	return r.revs, nil
-}
-
-var errNothing = errors.New("a commit must change something")
-
-// validate refuses what no store could take, whatever it holds.
-func validate(changes []store.Change) error {
-	if len(changes) == 0 {
-		return errNothing
-	}
-	if len(changes) > store.MaxChanges {
-		return fmt.Errorf("a commit may hold %d changes, not %d", store.MaxChanges, len(changes))
-	}
-	var seen map[string]bool
-	if len(changes) > 1 {
-		seen = make(map[string]bool, len(changes))
-	}
-	checks := 0
-	for i := range changes {
-		key := changes[i].Key
-		if changes[i].Check {
-			checks++
-		}
-		if key == "" {
-			return errors.New("a change must name a key")
-		}
-		if seen[key] {
-			return fmt.Errorf("a commit may change a key once, but %q is there twice", key)
-		}
-		if seen != nil {
-			seen[key] = true
-		}
-	}
-	if checks == len(changes) {
-		return errNothing
-	}
-	return nil
 }
 
 func (s *Store) enqueue(r *request) error {
@@ -199,9 +162,8 @@ func (s *Store) decide(r *request, rev uint64, size int, now time.Time) (uint64,
 	}
 	for i := range r.changes {
 		c := &r.changes[i]
-		current := s.index[c.Key]
-		if current != c.If || c.Value == nil && current == 0 && !c.Check {
-			r.err = &store.Conflict{Key: c.Key, Rev: current}
+		if conflict := c.Failed(s.index[c.Key]); conflict != nil {
+			r.err = conflict
 			return rev, size
 		}
 	}

@@ -91,6 +91,7 @@ func (f *follower) Load(l store.Load) error {
 			return walk(func(e store.Event) error { return visit(f.open(e)) })
 		}
 	}
+	clear(f.failed) // what is loaded takes the place of all before
 	l.Base, l.Events = each(l.Base), each(l.Events)
 	return f.next.Load(l)
 }

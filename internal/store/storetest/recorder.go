@@ -21,6 +21,7 @@ type Recorder struct {
 
 	mu       sync.Mutex
 	loaded   bool
+	reloads  int // how often all was loaded again
 	floor    uint64
 	rev      uint64
 	base     []store.Event
@@ -41,8 +42,14 @@ func NewRecorder(dense bool) *Recorder {
 // Load implements store.Follower.
 func (r *Recorder) Load(l store.Load) error {
 	defer r.enter("Load")()
-	if r.loaded {
+	if r.loaded && r.dense {
 		r.problem("Load is called twice")
+	}
+	if r.loaded {
+		r.reloads++
+		r.base, r.history, r.applied, r.commits = nil, nil, nil, nil
+		clear(r.current)
+		clear(r.sums)
 	}
 	r.loaded, r.floor, r.rev = true, l.Floor, l.Rev
 	if l.Floor > l.Rev {
@@ -172,6 +179,9 @@ func (r *Recorder) Problems() []string {
 	}
 	return slices.Clone(r.problems)
 }
+
+// Reloads is how often all was loaded again, or tried to be.
+func (r *Recorder) Reloads() int { r.mu.Lock(); defer r.mu.Unlock(); return r.reloads }
 
 // Rev is the last revision told of.
 func (r *Recorder) Rev() uint64 { r.mu.Lock(); defer r.mu.Unlock(); return r.rev }
