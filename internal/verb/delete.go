@@ -285,39 +285,35 @@ func (d *deletion) terminate(ctx context.Context, o *object.Object, obj runtime.
 // remove takes the object at key away, with what its companion has beside it,
 // if the preconditions and validate allow it, and returns its last state.
 func (v *Verbs) remove(ctx context.Context, t Target, key string, preconditions *storage.Preconditions, validate rest.ValidateObjectFunc, dryRun bool) (*object.Object, error) {
-	for {
+	return v.decide(ctx, key, func() (removed *object.Object, again bool, err error) {
 		if err := context.Cause(ctx); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		o := v.State.Get(key)
 		if o == nil {
-			return nil, storage.NewKeyNotFoundError(key, 0)
+			return nil, false, storage.NewKeyNotFoundError(key, 0)
 		}
 		obj, err := t.resource().DecodeStored(o)
 		if err != nil {
-			return nil, storage.NewCorruptObjError(key, err)
+			return nil, false, storage.NewCorruptObjError(key, err)
 		}
 		if err := preconditions.Check(checkedKey(key, dryRun), obj); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if err := validate(ctx, obj); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if dryRun {
-			return o, nil
+			return o, false, nil
 		}
 		beside, err := v.companion(t).Delete(ctx, obj)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		removed, err := v.commit(ctx, t, store.Change{Key: key, If: o.Rev}, beside)
-		if err == nil {
-			return removed, nil
-		}
-		if conflict := (*store.Conflict)(nil); !errors.As(err, &conflict) {
-			return nil, err
-		}
-	}
+		removed, err = v.commit(ctx, t, store.Change{Key: key, If: o.Rev}, beside)
+		conflict := (*store.Conflict)(nil)
+		return removed, errors.As(err, &conflict), err
+	})
 }
 
 // marked is the answer when the object was only marked: always the object.

@@ -86,14 +86,29 @@ func (v *Verbs) waitForLatest(ctx context.Context) error {
 	return v.waitFor(ctx, rev)
 }
 
-// outdated reports whether the object at key is no longer that of rev, 0 for none:
-// another server has written it, and this one had not heard of it. What was
-// decided by it, other than by a commit, is to be decided again.
-func (v *Verbs) outdated(ctx context.Context, key string, rev uint64) (bool, error) {
-	if err := v.waitForLatest(ctx); err != nil {
-		return false, err
+// decide calls attempt, which writes the object at key or finds that it is not to
+// be written, for as long as it asks for another. What has come to nothing by an
+// object that another server has written meanwhile is decided again: this one had
+// not heard of it.
+func (v *Verbs) decide(ctx context.Context, key string, attempt func() (written *object.Object, again bool, err error)) (*object.Object, error) {
+	for current := false; ; {
+		seen := v.revision(key)
+		written, again, err := attempt()
+		if again {
+			continue
+		}
+		nothing := err != nil && !errors.Is(err, errRemove) && !errors.Is(err, errDeleteNow) || err == nil && written.Rev == seen
+		if current || !nothing || context.Cause(ctx) != nil {
+			return written, err
+		}
+		if err := v.waitForLatest(ctx); err != nil {
+			return nil, err
+		}
+		if v.revision(key) == seen {
+			return written, err
+		}
+		current = true
 	}
-	return v.revision(key) != rev, nil
 }
 
 // revision is that of the object at key, 0 if there is none.

@@ -248,29 +248,13 @@ func (v *Verbs) removeDuringUpdate(ctx context.Context, t Target, u *updating, p
 // could be written over it, together with the changes beside it, and returns
 // that. A nil object from try is an
 // error; errors from try are returned as they are. What encodes to the same
-// bytes is not written. That nothing is to be written is decided by what other
-// servers have committed too.
+// bytes is not written.
 func (v *Verbs) guaranteedUpdate(ctx context.Context, t Target, key string, preconditions *storage.Preconditions, ignoreNotFound, dryRun bool,
 	try func(ctx context.Context, existing runtime.Object, rev uint64) (runtime.Object, []store.Change, error),
 ) (*object.Object, error) {
-	for current := false; ; {
-		seen := v.revision(key)
-		written, again, err := v.updateOnce(ctx, t, key, preconditions, ignoreNotFound, dryRun, try)
-		if again {
-			continue
-		}
-		if current || err == nil && written.Rev != seen || errors.Is(err, errRemove) || errors.Is(err, errDeleteNow) || context.Cause(ctx) != nil {
-			return written, err
-		}
-		outdated, failed := v.outdated(ctx, key, seen)
-		switch {
-		case failed != nil:
-			return nil, failed
-		case !outdated:
-			return written, err
-		}
-		current = true
-	}
+	return v.decide(ctx, key, func() (*object.Object, bool, error) {
+		return v.updateOnce(ctx, t, key, preconditions, ignoreNotFound, dryRun, try)
+	})
 }
 
 // updateOnce is one attempt of a guaranteedUpdate. It asks for another if
