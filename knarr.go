@@ -39,10 +39,13 @@ const (
 type Options struct {
 	// DataDir is where objects, certificates and admin.kubeconfig are. It is
 	// made if it is not there, and belongs to one server at a time. If it is
-	// empty, nothing is written anywhere and Store must be Memory.
+	// empty, nothing is written anywhere and Store must be Memory or Etcd.
 	DataDir string
-	// Store is Disk or Memory; empty means Disk if there is a DataDir.
+	// Store is Disk, Etcd or Memory; empty means Etcd if that has servers, else
+	// Disk if there is a DataDir.
 	Store StoreKind
+	// Etcd is the cluster that the store Etcd is in.
+	Etcd EtcdOptions
 
 	// BindAddress is the IP address to listen on; default 127.0.0.1.
 	BindAddress net.IP

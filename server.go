@@ -50,7 +50,7 @@ import (
 	"github.com/knarr-io/knarr/internal/service"
 	"github.com/knarr-io/knarr/internal/serviceaccount"
 	"github.com/knarr-io/knarr/internal/state"
-	"github.com/knarr-io/knarr/internal/store"
+	"github.com/knarr-io/knarr/internal/store/etcd"
 	"github.com/knarr-io/knarr/internal/verb"
 	"github.com/knarr-io/knarr/internal/version"
 )
@@ -65,8 +65,11 @@ type Server struct {
 	http      *http.Server
 	health    *health.Handler
 	state     *state.State
-	// storeChecks tell how what encrypts the store is.
+	// storeChecks tell how the store is, and what encrypts it; storeErr the first
+	// of it alone.
 	storeChecks []health.Check
+	storeErr    func() error
+	cluster     *etcd.Store // nil unless the store is one
 	// authenticator finds out who asks, and authorizer decides who may do what.
 	authenticator *authn.Authenticator
 	authorizer    *authz.Authorizer
@@ -127,14 +130,20 @@ func (o *Options) complete() error {
 		if o.DataDir != "" {
 			o.Store = Disk
 		}
+		if len(o.Etcd.Servers) > 0 {
+			o.Store = Etcd
+		}
 	}
 	switch {
-	case o.Store != Disk && o.Store != Memory:
-		return fmt.Errorf("store %q is not known; use %q or %q", o.Store, Disk, Memory)
+	case o.Store != Disk && o.Store != Memory && o.Store != Etcd:
+		return fmt.Errorf("store %q is not known; use %q, %q or %q", o.Store, Disk, Etcd, Memory)
 	case o.Store == Disk && o.DataDir == "":
 		return errors.New("the disk store needs a data directory")
 	case o.SecurePort < 0 || o.SecurePort > 65535:
 		return fmt.Errorf("port %d is not between 0 and 65535", o.SecurePort)
+	}
+	if err := o.completeEtcd(); err != nil {
+		return err
 	}
 	if err := o.checkEncryption(); err != nil {
 		return err
@@ -201,8 +210,8 @@ func (s *Server) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var st store.Store
-	if st, s.storeChecks, err = openEncrypted(ctx, o, catalogue); err != nil {
+	st, err := s.openEncrypted(ctx, catalogue)
+	if err != nil {
 		return err
 	}
 	s.state, err = state.Start(ctx, st, state.Options{Retention: o.HistoryRetention, HistoryBytes: o.HistoryBytes})
@@ -329,7 +338,7 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 		}),
 		APIAudiences: certs.issuer.Audiences(), Authorizer: s.authorizer, Rules: s.authorizer,
 	}))
-	verbs.Computed = map[schema.GroupResource]verb.Computed{componentstatus.Resource: componentstatus.New(s.state.Err)}
+	verbs.Computed = map[schema.GroupResource]verb.Computed{componentstatus.Resource: componentstatus.New(s.storeErr)}
 	s.keepDefinitions(ctx, background, verbs, keeper)
 	s.background.Go(func() { s.authorizer.Run(background) })
 	s.background.Go(func() { bootstrap.KeepFlowControl(background, verbs, catalogue, clock.RealClock{}) })
@@ -355,9 +364,7 @@ func (s *Server) handler(current func() *kind.Catalogue, verbs *verb.Verbs, cert
 		return nil, err
 	}
 	s.authenticator = who
-	s.health = health.New(append([]health.Check{health.Ping(), health.Log(klog.Flush), {
-		Name: "etcd", On: health.All, Check: func(*http.Request) error { return s.state.Err() },
-	}}, s.storeChecks...)...)
+	s.health = health.New(append([]health.Check{health.Ping(), health.Log(klog.Flush)}, s.storeChecks...)...)
 	documents := issuerDocuments(issuer, s.address())
 	describe := openapi.Options{Catalogue: current, Version: version.Info(), Issuer: documents != nil}
 	tell := discovery.Options{Catalogue: current, Version: version.Info(), Addresses: s.addresses(ips), Issuer: documents}

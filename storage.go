@@ -19,31 +19,43 @@ import (
 )
 
 // openEncrypted opens the store and, if that is asked for, keeps values in it
-// encrypted. checks tell how what encrypts is.
-func openEncrypted(ctx context.Context, o *Options, c *kind.Catalogue) (st store.Store, checks []health.Check, err error) {
+// encrypted.
+func (s *Server) openEncrypted(ctx context.Context, c *kind.Catalogue) (store.Store, error) {
+	o := &s.options
 	if o.EncryptionProviderConfig == "" {
-		st, err = openStore(o)
-		return st, nil, err
+		st, err := s.openStore()
+		s.storeChecks = s.storeHealth(nil)
+		return st, err
 	}
 	keys, err := encrypted.Load(ctx, encrypted.Options{
 		ConfigFile: o.EncryptionProviderConfig, Reload: o.EncryptionProviderConfigAutomaticReload, Resource: keyResources(c),
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if st, err = openStore(o); err != nil {
+	st, err := s.openStore()
+	if err != nil {
 		keys.Close()
-		return nil, nil, err
+		return nil, err
 	}
+	var checks []health.Check
 	for _, c := range keys.Checks() {
 		checks = append(checks, health.Check{Name: c.Name, On: health.Healthz | health.Readyz, Check: c.Check})
 	}
-	return encrypted.Around(st, keys), checks, nil
+	s.storeChecks = s.storeHealth(checks)
+	return encrypted.Around(st, keys), nil
 }
 
-func openStore(o *Options) (store.Store, error) {
-	if o.Store == Memory {
+func (s *Server) openStore() (_ store.Store, err error) {
+	o := &s.options
+	switch o.Store {
+	case Memory:
 		return memory.New(memory.Options{}), nil
+	case Etcd:
+		if s.cluster, err = openEtcd(o.Etcd); err != nil {
+			return nil, err
+		}
+		return s.cluster, nil
 	}
 	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)

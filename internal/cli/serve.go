@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -88,8 +89,11 @@ func serve(ctx context.Context, stopping func(), o knarr.Options, ready func(url
 // printReady tells that the server is ready, and how to reach it.
 func printReady(w io.Writer, url string, o knarr.Options, took time.Duration) {
 	objects := shown(o.DataDir) + " (disk)"
-	if o.Store == knarr.Memory {
+	switch o.Store {
+	case knarr.Memory:
 		objects = "in memory, gone when the server stops"
+	case knarr.Etcd:
+		objects = "in etcd at " + strings.Join(o.Etcd.Servers, ", ")
 	}
 	config := filepath.Join(o.DataDir, "admin.kubeconfig")
 	export := quote(config)

@@ -30,6 +30,7 @@ type serveFlags struct {
 	authentication    authenticationFlags
 	admission         admissionFlags
 	store             string
+	etcd              etcdFlags
 	runtimeConfig     cliflag.ConfigurationMap
 	allowPrivileged   bool
 	fairness          bool
@@ -72,7 +73,8 @@ func (f *serveFlags) addTo(fs *pflag.FlagSet) {
 	fs.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
 
 	fs.StringVar(&f.DataDir, "data-dir", f.DataDir, "directory for objects, certificates and admin.kubeconfig")
-	fs.StringVar(&f.store, "store", f.store, `where objects are kept: "disk", or "memory", which forgets them`)
+	fs.StringVar(&f.store, "store", f.store, `where objects are kept: "disk", "etcd", which --etcd-servers implies, or "memory", which forgets them`)
+	f.etcd.addTo(fs, &f.Options)
 
 	fs.IntVar(&f.SecurePort, "secure-port", f.SecurePort, "port to serve HTTPS on; 0 takes a free one")
 	fs.IPVar(&f.BindAddress, "bind-address", f.BindAddress, "IP address to listen on")
@@ -143,7 +145,7 @@ func (f *serveFlags) options() (knarr.Options, error) {
 	}
 	f.authorization.apply(&o)
 	f.admission.into(&o)
-	o.Store = knarr.StoreKind(f.store)
+	f.etcd.complete(&o, f.store)
 	o.RuntimeConfig = f.runtimeConfig
 	o.AllowPrivileged = &f.allowPrivileged
 	o.EnablePriorityAndFairness = &f.fairness

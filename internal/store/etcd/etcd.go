@@ -251,17 +251,3 @@ func (s *Store) read(ctx context.Context) (uint64, error) {
 	}
 	return uint64(resp.Header.Revision), nil
 }
-
-// Check returns what is wrong with the cluster, if it does not answer in time.
-func (s *Store) Check(ctx context.Context) error {
-	if err := s.usable(&s.owners); err != nil {
-		return err
-	}
-	defer s.owners.Done()
-	ctx, cancel := s.untilClose(ctx)
-	defer cancel()
-	if _, err := s.read(ctx); err != nil {
-		return fmt.Errorf("error getting data from etcd: %w", err) // upstream's words
-	}
-	return nil
-}

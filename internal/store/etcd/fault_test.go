@@ -157,11 +157,7 @@ func TestAway(t *testing.T) {
 	st, seen := started(t, o)
 	at := put(t, st, "/a", "1", 0)
 	p.cut(true)
-	check := func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		return st.Check(ctx)
-	}
+	check := st.Probe(time.Second)
 	if err := check(); err == nil || !strings.Contains(err.Error(), "error getting data from etcd") {
 		t.Errorf("the check says %v", err)
 	}
