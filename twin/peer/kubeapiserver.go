@@ -35,7 +35,7 @@ func StartKubeAPIServer(ctx context.Context, b Binaries, o Options) (_ *Server, 
 		tokens = append(tokens, "--authorization-mode=Node,RBAC")
 	}
 
-	s := &Server{Name: "kube-apiserver"}
+	s := &Server{Name: "kube-apiserver", Etcd: "http://127.0.0.1:" + etcdClient}
 	defer func() {
 		if err != nil {
 			s.Stop()
@@ -50,7 +50,7 @@ func StartKubeAPIServer(ctx context.Context, b Binaries, o Options) (_ *Server, 
 
 	apiserver, err := start("kube-apiserver", filepath.Join(o.Dir, "kube-apiserver.log"), nil, b.KubeAPIServer,
 		append(append(tokens,
-			"--etcd-servers=http://127.0.0.1:"+etcdClient,
+			"--etcd-servers="+s.Etcd,
 			"--bind-address=127.0.0.1",
 			// Only named in the "kubernetes" Service's endpoints, which may not be loopback;
 			// fixed so that a machine without a network can run it too.

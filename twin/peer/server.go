@@ -42,6 +42,8 @@ type Server struct {
 	Name string
 	// Config reaches the server as a member of system:masters, with a client certificate.
 	Config *rest.Config
+	// Etcd is where its etcd is, if it has one of its own.
+	Etcd string
 	// Ready is the time from starting the first process to the first 200 from /readyz.
 	Ready time.Duration
 
