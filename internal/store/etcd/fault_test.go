@@ -1,10 +1,13 @@
 package etcd_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -362,6 +365,7 @@ func TestLargeTransaction(t *testing.T) {
 func TestReadsAreShared(t *testing.T) {
 	s := startServer(t)
 	st, _ := started(t, s.options())
+	before := s.ranges()
 	s.signal(syscall.SIGSTOP)
 	var readers sync.WaitGroup
 	for range 1000 {
@@ -374,6 +378,33 @@ func TestReadsAreShared(t *testing.T) {
 	time.Sleep(200 * time.Millisecond)
 	s.signal(syscall.SIGCONT)
 	readers.Wait()
+	// A paused server may cost a try or two.
+	if n := s.ranges() - before; n == 0 || n > 10 {
+		t.Errorf("1000 readers made %d reads", n)
+	}
+}
+
+// ranges is how many reads etcd has answered.
+func (s *server) ranges() (n int) {
+	s.t.Helper()
+	resp, err := http.Get("http://" + s.address() + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "grpc_server_handled_total{") && strings.Contains(lines.Text(), `grpc_method="Range"`) {
+			fields := strings.Fields(lines.Text())
+			counted, err := strconv.ParseFloat(fields[len(fields)-1], 64)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			n += int(counted)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	return n
 }
 
 // Several that compact one cluster do so once in an interval, and leave what is

@@ -21,7 +21,7 @@ import (
 	"github.com/knarr-io/knarr/internal/store/storetest"
 )
 
-// BinaryVariable names an etcd to test with; without it, that of the comparison
+// binaryVariable names an etcd to test with; without it, that of the comparison
 // with kube-apiserver is taken (twin/.peers/etcd, which .ci/run builds).
 const binaryVariable = "KNARR_ETCD"
 
@@ -35,9 +35,15 @@ type server struct {
 	port    int
 	process *exec.Cmd
 	used    atomic.Int64 // prefixes
+	files   *files       // of TLS; nil without
 }
 
 func startServer(t testing.TB) *server {
+	t.Helper()
+	return startServerWith(t, nil)
+}
+
+func startServerWith(t testing.TB, f *files) *server {
 	t.Helper()
 	binary := os.Getenv(binaryVariable)
 	if binary == "" {
@@ -46,7 +52,7 @@ func startServer(t testing.TB) *server {
 			t.Skipf("there is no etcd to test with: set %s, or have .ci/run build %s", binaryVariable, binary)
 		}
 	}
-	s := &server{t: t, binary: binary, dir: t.TempDir(), port: freePort(t)}
+	s := &server{t: t, binary: binary, dir: t.TempDir(), port: freePort(t), files: f}
 	s.start()
 	t.Cleanup(func() { s.signal(syscall.SIGCONT); s.kill() })
 	return s
@@ -62,6 +68,13 @@ func freePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
+func (s *server) url() string {
+	if s.files != nil {
+		return "https://" + s.address()
+	}
+	return "http://" + s.address()
+}
+
 func (s *server) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
 // start starts the process and waits until it answers.
@@ -73,9 +86,13 @@ func (s *server) start() {
 		s.t.Fatal(err)
 	}
 	defer log.Close()
-	s.process = exec.Command(s.binary, "--data-dir="+filepath.Join(s.dir, "data"), "--unsafe-no-fsync",
-		"--listen-client-urls=http://"+s.address(), "--advertise-client-urls=http://"+s.address(),
-		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=default="+peer)
+	flags := []string{"--data-dir=" + filepath.Join(s.dir, "data"), "--unsafe-no-fsync"}
+	if s.files != nil {
+		flags = append(flags, "--client-cert-auth", "--trusted-ca-file="+s.files.ca, "--cert-file="+s.files.cert, "--key-file="+s.files.key)
+	}
+	s.process = exec.Command(s.binary, append(flags,
+		"--listen-client-urls="+s.url(), "--advertise-client-urls="+s.url(),
+		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=default="+peer)...)
 	s.process.Stdout, s.process.Stderr = log, log
 	if err := s.process.Start(); err != nil {
 		s.t.Fatal(err)
@@ -105,7 +122,11 @@ func (s *server) kill() {
 // client is one past the store.
 func (s *server) client() *clientv3.Client {
 	s.t.Helper()
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{s.address()}, Logger: zap.NewNop()})
+	config := clientv3.Config{Endpoints: []string{s.url()}, Logger: zap.NewNop()}
+	if s.files != nil {
+		config.TLS = s.files.client
+	}
+	c, err := clientv3.New(config)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -114,7 +135,7 @@ func (s *server) client() *clientv3.Client {
 
 // options are those of a store under a prefix that nobody uses yet.
 func (s *server) options() etcd.Options {
-	return etcd.Options{Servers: []string{"http://" + s.address()}, Prefix: fmt.Sprint("/test-", s.used.Add(1))}
+	return etcd.Options{Servers: []string{s.url()}, Prefix: fmt.Sprint("/test-", s.used.Add(1))}
 }
 
 func open(t testing.TB, o etcd.Options) *etcd.Store {

@@ -128,9 +128,14 @@ func testOthersConflict(t *testing.T, f *fixture) {
 		})
 	}
 	done.Wait()
+	latest, err := f.store.Latest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.eventually("the store is at the latest revision", func() bool { return f.seen.Rev() >= latest })
 	f.wantValue(key(1), strconv.Itoa(writers*each))
 	gone := f.delete(key(1), f.seen.Current()[key(1)].Rev)
-	_, err := st.Commit(t.Context(), []store.Change{{Key: key(1), Value: []byte("x"), If: gone - 1}})
+	_, err = st.Commit(t.Context(), []store.Change{{Key: key(1), Value: []byte("x"), If: gone - 1}})
 	var conflict *store.Conflict
 	if !errors.As(err, &conflict) || conflict.Rev != 0 {
 		t.Errorf("an update of what another has deleted: %v", err)
