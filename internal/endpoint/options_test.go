@@ -171,7 +171,7 @@ func TestTimeout(t *testing.T) {
 			body = "{}"
 		}
 		s.do(method+" "+path+"?timeout=1ns", body).is(504, "reason", "Timeout",
-			"message", "Timeout: request did not complete within requested timeout - context deadline exceeded")
+			"message", "Timeout: request did not complete within the allotted timeout")
 		s.do("GET "+configMaps+"/c", "").is(200, "metadata.labels", nil)
 		s.do(method+" "+path+"?dryRun=All&timeout=0s", body)
 	}

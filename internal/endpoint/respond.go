@@ -3,6 +3,7 @@ package endpoint
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -45,6 +47,11 @@ func (q *query) fail(err error) {
 	if errors.Is(err, errBusy) {
 		refuse(q.w)
 		return
+	}
+	if ctx := q.r.Context(); errors.Is(ctx.Err(), context.DeadlineExceeded) && becauseEnded(ctx, err) {
+		err = apierrors.NewTimeoutError("request did not complete within the allotted timeout", 0)
+	} else {
+		err = outOfTime(ctx, err)
 	}
 	v := q.target.Version
 	responsewriters.ErrorNegotiated(err, v.Resource.Serializer, v.GroupVersion(), q.w, q.r)

@@ -36,18 +36,26 @@ const writeTimeout = 34 * time.Second
 
 // inTime has a write end in time.
 func inTime[T any](ctx context.Context, write func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	limited, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	result, err := write(ctx)
-	return result, outOfTime(ctx, err)
+	result, err := write(limited)
+	if ctx.Err() != nil { // all of the request's time is over, which fail says
+		return result, err
+	}
+	return result, outOfTime(limited, err)
 }
 
 // outOfTime words the error of what has failed because ctx had ended.
 func outOfTime(ctx context.Context, err error) error {
-	if ended := ctx.Err(); ended != nil && (errors.Is(err, ended) || errors.Is(err, context.Cause(ctx))) {
-		return apierrors.NewTimeoutError(fmt.Sprintf("request did not complete within requested timeout - %s", ended), 0)
+	if becauseEnded(ctx, err) {
+		return apierrors.NewTimeoutError(fmt.Sprintf("request did not complete within requested timeout - %s", ctx.Err()), 0)
 	}
 	return err
+}
+
+// becauseEnded reports whether err tells that ctx has ended.
+func becauseEnded(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
 }
 
 // body reads the request's body, and reserves what decoding it will take.
@@ -335,7 +343,7 @@ func (q *query) deleteCollection() error {
 	}
 	found, err := q.verbs.DeleteCollection(ctx, q.target, list, opts)
 	if err != nil {
-		return outOfTime(ctx, err)
+		return err
 	}
 	return q.writeList(form, found)
 }

@@ -46,7 +46,7 @@ func StartKubeAPIServer(ctx context.Context, b Binaries, o Options) (_ *Server, 
 	if err != nil {
 		return nil, err
 	}
-	s.processes = append(s.processes, etcd)
+	s.processes, s.etcd = append(s.processes, etcd), etcd
 
 	apiserver, err := start("kube-apiserver", filepath.Join(o.Dir, "kube-apiserver.log"), nil, b.KubeAPIServer,
 		append(append(tokens,

@@ -44,6 +44,7 @@ type Server struct {
 	Config *rest.Config
 	// Etcd is where its etcd is, if it has one of its own.
 	Etcd string
+	etcd *process
 	// Ready is the time from starting the first process to the first 200 from /readyz.
 	Ready time.Duration
 
@@ -57,6 +58,9 @@ func (s *Server) Stop() {
 	}
 	s.processes = nil
 }
+
+// SignalEtcd sends the server's etcd a signal, such as one that pauses it.
+func (s *Server) SignalEtcd(signal os.Signal) error { return s.etcd.cmd.Process.Signal(signal) }
 
 // CPU is the processor time all of the server's processes have used so far, in steps of 10 ms.
 func (s *Server) CPU() (time.Duration, error) {

@@ -33,6 +33,7 @@ func main() {
 // side is one of the servers.
 type side struct {
 	name    string
+	server  *peer.Server
 	objects dynamic.Interface
 	typed   kubernetes.Interface
 }
@@ -44,6 +45,7 @@ func run(ctx context.Context, arguments []string) error {
 	encrypted := set.Bool("encrypted", false, "keep Secrets, ConfigMaps and custom objects encrypted")
 	writes := set.Int("writes", 1500, "how many objects are written and changed")
 	seed := set.Uint64("seed", uint64(time.Now().UnixNano()), "what the writes are drawn from")
+	paused := set.Bool("paused", false, "compare what they answer while etcd does not, instead")
 	timeout := set.Duration("timeout", 10*time.Minute, "give up after so long")
 	if err := set.Parse(arguments); err != nil {
 		return err
@@ -62,24 +64,30 @@ func run(ctx context.Context, arguments []string) error {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	sides, stop, err := startAll(ctx, binaries, dir, *encrypted)
+	var flags []string
+	if *paused {
+		flags = []string{"--request-timeout=" + pausedTimeout.String()}
+	}
+	sides, stop, err := startAll(ctx, binaries, dir, *encrypted, flags)
 	defer stop()
 	if err != nil {
 		return err
+	}
+	if *paused {
+		return pause(ctx, sides)
 	}
 	fmt.Printf("to run this again: -seed %d\n", *seed)
 	return share(ctx, sides, *writes, *seed)
 }
 
 // startAll starts a kube-apiserver with an etcd and two knarrs on the same.
-func startAll(ctx context.Context, b peer.Binaries, dir string, encrypted bool) (sides []*side, stop func(), err error) {
+func startAll(ctx context.Context, b peer.Binaries, dir string, encrypted bool, flags []string) (sides []*side, stop func(), err error) {
 	var servers []*peer.Server
 	stop = func() {
 		for i := len(servers) - 1; i >= 0; i-- {
 			servers[i].Stop()
 		}
 	}
-	var flags []string
 	if encrypted {
 		file := filepath.Join(dir, "encryption.yaml")
 		if err := os.WriteFile(file, []byte(encryption), 0o600); err != nil {
@@ -102,7 +110,7 @@ func startAll(ctx context.Context, b peer.Binaries, dir string, encrypted bool) 
 		}
 		servers = append(servers, server)
 		server.Config.QPS = -1
-		s := &side{name: server.Name}
+		s := &side{name: server.Name, server: server}
 		if i > 0 {
 			s.name = fmt.Sprint(server.Name, " ", i)
 		}
