@@ -49,14 +49,12 @@ func compareNamespaces(a, b string) int {
 	return cmp.Compare(next(a), next(b))
 }
 
-// begin has c hold what was loaded, nil for nothing, in place of all before. Whoever
-// follows its events has been overtaken: their positions are before the first.
-func (c *collection) begin(loaded *collection) {
-	if loaded == nil {
-		loaded = newCollection()
-	}
-	c.tree, c.snapshot, c.bytes = loaded.tree, nil, loaded.bytes
-	c.log = eventLog{events: loaded.log.events, first: c.log.end() + 1}
+// begin has c hold other objects, with what led to them, in place of all before.
+// Whoever follows its events begins again, even who has seen everything: their
+// positions are before the first.
+func (c *collection) begin(tree *btree.BTreeG[*object.Object], bytes int64, events []Event) {
+	c.tree, c.snapshot, c.bytes = tree, nil, bytes
+	c.log = eventLog{events: events, first: c.log.end() + 1}
 }
 
 func (c *collection) get(prefix, key string) *object.Object {

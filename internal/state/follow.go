@@ -40,10 +40,15 @@ func (f *follower) Load(l store.Load) error {
 			}
 		}
 		for prefix, c := range s.collections {
-			if n := loaded.collections[prefix]; n != c {
-				c.begin(n)
-				s.wake(&c.changed)
+			n := loaded.collections[prefix]
+			if n == c {
+				continue
 			}
+			if n == nil {
+				n = newCollection()
+			}
+			c.begin(n.tree, n.bytes, n.log.events)
+			s.wake(&c.changed)
 		}
 		s.wake(&s.advanced)
 		s.keepWithinBytes()

@@ -60,12 +60,11 @@ func (s *State) Rewind(ctx context.Context, m *Mark) error {
 			for prefix, c := range s.collections {
 				was, ok := m.collections[prefix]
 				if ok {
-					c.tree, c.snapshot, c.bytes = was.tree.Clone(), was.tree, was.bytes
+					c.begin(was.tree.Clone(), was.bytes, nil)
+					c.snapshot = was.tree
 				} else {
-					c.tree, c.snapshot, c.bytes = newCollection().tree, nil, 0
+					c.begin(newCollection().tree, 0, nil)
 				}
-				// Past the end, so that who has seen everything begins again too.
-				c.log = eventLog{first: c.log.end() + 1}
 				s.wake(&c.changed)
 			}
 			s.floor, s.history, s.roots = rev, history{limit: s.history.limit}, roots{}
