@@ -1,5 +1,5 @@
 # The few words people expect. Everything is plain Go underneath.
-.PHONY: build test race lint bench twin twin-e2e twin-operator twin-identity twin-envtest
+.PHONY: build test race lint bench twin twin-e2e twin-operator twin-identity twin-sharing twin-envtest
 
 build:
 	CGO_ENABLED=0 go build -o knarr ./cmd/knarr
@@ -53,3 +53,6 @@ twin-helm: build
 # Everything that judges knarr by other people's clients and specs: some hours, and what it
 # finds is in twin/*.md. With -k all are run even if one fails.
 judges: twin twin-e2e twin-operator twin-identity twin-envtest twin-conformance twin-cluster twin-helm
+
+twin-sharing:
+	cd twin && go run ./sharing && go run ./sharing -encrypted && go run ./sharing -paused

@@ -73,6 +73,9 @@ func (s *apiServer) addTo(fs *pflag.FlagSet) {
 	all := pflag.NewFlagSet("", pflag.ContinueOnError)
 	s.serveFlags.addTo(all)
 	all.VisitAll(func(f *pflag.Flag) {
+		if strings.HasPrefix(f.Name, "etcd-") {
+			return // the etcd that there is keeps nothing
+		}
 		// Whether knarr does what kube-controller-manager would is for tests to say.
 		if apiserverflags.Has(f.Name) || f.Name == "controllers" {
 			fs.AddFlag(f)

@@ -207,8 +207,8 @@ func TestServeFlagsRefused(t *testing.T) {
 	for flag, want := range map[string]string{
 		"--tls-sni-cert-key=c":                "expected comma separated certificate and key file paths",
 		"--anonymous-auth=x":                  "--anonymous-auth",
-		"--etcd-servers=x":                    "kube-apiserver has a flag --etcd-servers, but it is not implemented in knarr",
-		"--etcd_servers=x":                    "kube-apiserver has a flag --etcd-servers, but it is not implemented in knarr",
+		"--etcd-servers-overrides=x":          "kube-apiserver has a flag --etcd-servers-overrides, but it is not implemented in knarr",
+		"--etcd_servers_overrides=x":          "kube-apiserver has a flag --etcd-servers-overrides, but it is not implemented in knarr",
 		"--etcd-server=x":                     "there is no flag --etcd-server; serve --help lists those there are",
 		"-x":                                  "there is no flag -x",
 		"--secure-port=x":                     "--secure-port",
