@@ -97,7 +97,7 @@ func (s *apiServer) options() (knarr.Options, error) {
 	if err != nil {
 		return o, err
 	}
-	o.DataDir, o.Store = "", knarr.Memory
+	o.DataDir, o.Store, o.Etcd = "", knarr.Memory, knarr.EtcdOptions{}
 	if len(o.AuthorizationModes) == 0 && o.AuthorizationConfig == "" {
 		o.AuthorizationModes = []string{"AlwaysAllow"}
 	}

@@ -121,7 +121,9 @@ func parse(args ...string) (knarr.Options, error) {
 
 func TestServeFlags(t *testing.T) {
 	yes, no := true, false
+	etcd := knarr.EtcdOptions{Prefix: "/registry", CompactionInterval: 5 * time.Minute, HealthcheckTimeout: 2 * time.Second, ReadycheckTimeout: 2 * time.Second}
 	defaults := knarr.Options{
+		Etcd:    etcd,
 		DataDir: "knarr-data", Store: knarr.Disk, BindAddress: net.IPv4(127, 0, 0, 1), SecurePort: 6443,
 		ServiceClusterIPRange: "10.0.0.0/24", ServiceNodePortRange: utilnet.PortRange{Base: 30000, Size: 2768},
 		RuntimeConfig: map[string]string{}, EventTTL: time.Hour,
@@ -169,6 +171,7 @@ func TestServeFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := knarr.Options{
+		Etcd:    etcd,
 		DataDir: "d", Store: knarr.Memory, BindAddress: net.IPv6loopback, SecurePort: 0, CertDir: "c",
 		TLSCertFile: "t", TLSPrivateKeyFile: "k", ClientCAFile: "a", TokenAuthFile: "f",
 		ServiceClusterIPRange: "10.1.0.0/16", ServiceNodePortRange: utilnet.PortRange{Base: 30000, Size: 100}, RuntimeConfig: map[string]string{"api/beta": "true", "apps/v1": "false", "api/all": "true"},
@@ -200,6 +203,27 @@ func TestServeFlags(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("all flags (-want +got):\n%s", diff)
+	}
+}
+
+// Servers of etcd are where objects are kept, unless another place is named.
+func TestEtcdFlags(t *testing.T) {
+	got, err := parse("--etcd-servers=https://a:2379,https://b:2379", "--etcd-cafile=ca", "--etcd-certfile=c", "--etcd-keyfile=k", "--etcd-prefix=/p",
+		"--etcd-compaction-interval=0", "--etcd-healthcheck-timeout=3s", "--etcd-readycheck-timeout=4s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := knarr.EtcdOptions{
+		Servers: []string{"https://a:2379", "https://b:2379"}, CAFile: "ca", CertFile: "c", KeyFile: "k", Prefix: "/p",
+		CompactionInterval: -1, HealthcheckTimeout: 3 * time.Second, ReadycheckTimeout: 4 * time.Second,
+	}
+	if diff := cmp.Diff(want, got.Etcd); diff != "" || got.Store != knarr.Etcd {
+		t.Errorf("objects are kept in %q (-want +got):\n%s", got.Store, diff)
+	}
+	for flag, want := range map[string]knarr.StoreKind{"--store=disk": knarr.Disk, "--store=etcd": knarr.Etcd, "--etcd-compaction-interval=1h": knarr.Etcd} {
+		if got, err = parse("--etcd-servers=https://a:2379", flag); err != nil || got.Store != want {
+			t.Errorf("%s: objects are kept in %q, %v, want %q", flag, got.Store, err, want)
+		}
 	}
 }
 
