@@ -63,7 +63,12 @@ func pause(ctx context.Context, sides []*side) error {
 	var errs []error
 	for j, a := range asked {
 		for i := 1; i < len(sides); i++ {
-			if answers[i][j] != answers[0][j] {
+			if answers[i][j] == answers[0][j] {
+				continue
+			}
+			// At times kube-apiserver breaks off a request whose time is over, without
+			// a word.
+			if broken := strings.HasPrefix(answers[0][j], "0 "); !broken || !strings.HasPrefix(answers[i][j], "504 ") {
 				errs = append(errs, fmt.Errorf("%s %s: %s\n  %s: %s\n  %s: %s", a.verb, a.path, "the answers differ:", sides[0].name, answers[0][j], sides[i].name, answers[i][j]))
 				break
 			}
