@@ -66,7 +66,9 @@ type Store struct {
 	o        Options
 	client   *clientv3.Client
 	follower store.Follower
-	index    map[string]uint64 // the revision of each key; the goroutine of Start's, then of follow
+	// Of the goroutine of Start, then of follow:
+	index   map[string]uint64 // the revision of each key
+	cluster uint64            // which one it is
 
 	leases  leases
 	reads   reads

@@ -15,12 +15,12 @@ import (
 
 // lost says that etcd no longer has what the watch was to tell next.
 type lost struct {
-	compacted uint64 // up to here; 0 if etcd has become another
+	compacted uint64 // up to here; 0 if etcd is another, or one of the past
 }
 
 func (l *lost) Error() string {
 	if l.compacted == 0 {
-		return "etcd is at an earlier revision than before"
+		return "etcd is another, or at an earlier revision than before"
 	}
 	return fmt.Sprintf("etcd has been compacted at revision %d", l.compacted)
 }

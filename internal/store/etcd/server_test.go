@@ -114,6 +114,20 @@ func (s *server) start() {
 
 func (s *server) signal(sig os.Signal) { _ = s.process.Process.Signal(sig) }
 
+// pause stops the process where it is, and returns when it has.
+func (s *server) pause() {
+	s.t.Helper()
+	s.signal(syscall.SIGSTOP)
+	c := s.client()
+	defer c.Close()
+	eventually(s.t, "etcd stands still", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		defer cancel()
+		_, err := c.Get(ctx, "x")
+		return err != nil
+	})
+}
+
 func (s *server) kill() {
 	s.signal(syscall.SIGKILL)
 	_ = s.process.Wait()

@@ -175,6 +175,12 @@ func (w *watch) open(ctx context.Context) error {
 	case created.Canceled:
 		return fmt.Errorf("etcd refuses the watch: %s", created.CancelReason)
 	}
+	// What is made again from a snapshot is another cluster, whatever its revision.
+	if was, is := w.s.cluster, created.Header.GetClusterId(); was != is {
+		if w.s.cluster = is; was != 0 {
+			return &lost{}
+		}
+	}
 	// A member of the cluster may lag behind; the cluster may not.
 	if uint64(created.Header.GetRevision()) < w.after {
 		rev, err := w.s.read(ctx)
