@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,7 +115,8 @@ func TestIdleFlags(t *testing.T) {
 	serve := pflag.NewFlagSet("", pflag.ContinueOnError)
 	newServeFlags().addTo(serve)
 	for _, f := range ofAPIServer {
-		if serve.Lookup(f.name) != nil {
+		// What serve says of etcd is not for the stand-in, which keeps nothing.
+		if serve.Lookup(f.name) != nil && !strings.HasPrefix(f.name, "etcd-") {
 			t.Errorf("--%s does something", f.name)
 		}
 	}
