@@ -176,6 +176,9 @@ type Options struct {
 	// 300.
 	DefaultNotReadyTolerationSeconds, DefaultUnreachableTolerationSeconds *int64
 
+	// Kubelet says how kubelets are reached.
+	Kubelet KubeletOptions
+
 	// Controllers tells which of kube-controller-manager's controllers run, by
 	// the names they have there: "*" is all there are, "-name" all but that
 	// one, "name" only that. Nil means "*". The "token-cleaner-controller" runs only if

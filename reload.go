@@ -16,7 +16,7 @@ import (
 // files are those that others may change while the server runs, as they were before
 // they were read.
 type files struct {
-	serving, authorities, keys, proxyClient, authentication *filewatch.Seen
+	serving, authorities, keys, proxyClient, authentication, kubelets *filewatch.Seen
 }
 
 func (o *Options) files() *files {
@@ -30,6 +30,7 @@ func (o *Options) files() *files {
 		keys:           filewatch.See(append([]string{o.ServiceAccountSigningKeyFile}, o.ServiceAccountKeyFiles...)...),
 		proxyClient:    filewatch.See(o.ProxyClientCertFile, o.ProxyClientKeyFile),
 		authentication: filewatch.See(o.AuthenticationConfigFile),
+		kubelets:       filewatch.See(o.Kubelet.ClientCertificate, o.Kubelet.ClientKey, o.Kubelet.CertificateAuthority),
 	}
 }
 
@@ -64,6 +65,7 @@ func (s *Server) followFiles(background context.Context, f *files, certs *certif
 		s.aggregation.connector.SetCertificate(pair.CertPEM, pair.KeyPEM)
 		return nil
 	})
+	follow(f.kubelets, s.connections.Reload)
 	follow(f.authentication, func() error {
 		config, err := authn.ReadConfiguration(o.AuthenticationConfigFile, certs.issuer.Issuers)
 		if err != nil {

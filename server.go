@@ -31,6 +31,7 @@ import (
 	"github.com/knarr-io/knarr/internal/auth/authz"
 	"github.com/knarr-io/knarr/internal/bootstrap"
 	"github.com/knarr-io/knarr/internal/componentstatus"
+	"github.com/knarr-io/knarr/internal/connect"
 	"github.com/knarr-io/knarr/internal/controller"
 	"github.com/knarr-io/knarr/internal/controller/definitions"
 	"github.com/knarr-io/knarr/internal/controller/everynamespace"
@@ -74,6 +75,7 @@ type Server struct {
 	authenticator *authn.Authenticator
 	authorizer    *authz.Authorizer
 	aggregation   *aggregation
+	connections   *connect.Connections
 	definitions   *definitions.Keeper
 	// mark is what Reset goes back to; nil where there is no way back.
 	mark atomic.Pointer[state.Mark]
@@ -338,6 +340,9 @@ func (s *Server) prepare(ctx context.Context, catalogue *kind.Catalogue, keeper 
 		}),
 		APIAudiences: certs.issuer.Audiences(), Authorizer: s.authorizer, Rules: s.authorizer,
 	}))
+	if err := s.connect(verbs, catalogue, ranges); err != nil {
+		return nil, err
+	}
 	verbs.Computed = map[schema.GroupResource]verb.Computed{componentstatus.Resource: componentstatus.New(s.storeErr)}
 	s.keepDefinitions(ctx, background, verbs, keeper)
 	s.background.Go(func() { s.authorizer.Run(background) })
@@ -477,6 +482,9 @@ func (s *Server) abandon(ctx context.Context) error {
 	s.loopback.Close()
 	if s.authenticator != nil {
 		s.authenticator.Close()
+	}
+	if s.connections != nil {
+		s.connections.Close()
 	}
 	if s.aggregation != nil {
 		s.aggregation.connector.Close()

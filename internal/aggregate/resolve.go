@@ -50,6 +50,9 @@ func (r *Resolver) ResolveEndpoint(namespace, name string, port int32) (*url.URL
 	return proxy.ResolveCluster(r.services, namespace, name, port)
 }
 
+// EndpointSlices returns what finds the EndpointSlices of a Service.
+func (r *Resolver) EndpointSlices() proxy.EndpointSliceGetter { return r.slices }
+
 // kept are the objects of a version; none if it is nil.
 type kept struct {
 	state   *state.State

@@ -122,6 +122,9 @@ func parse(args ...string) (knarr.Options, error) {
 func TestServeFlags(t *testing.T) {
 	yes, no := true, false
 	etcd := knarr.EtcdOptions{Prefix: "/registry", CompactionInterval: 5 * time.Minute, HealthcheckTimeout: 2 * time.Second, ReadycheckTimeout: 2 * time.Second}
+	kubelets := knarr.KubeletOptions{
+		PreferredAddressTypes: []string{"Hostname", "InternalDNS", "InternalIP", "ExternalDNS", "ExternalIP"}, Port: 10250,
+	}
 	defaults := knarr.Options{
 		Etcd:    etcd,
 		DataDir: "knarr-data", Store: knarr.Disk, BindAddress: net.IPv4(127, 0, 0, 1), SecurePort: 6443,
@@ -133,9 +136,9 @@ func TestServeFlags(t *testing.T) {
 		ServiceAccountIssuers:               []string{"https://kubernetes.default.svc.cluster.local"},
 		ServiceAccountExtendTokenExpiration: &yes, EnablePriorityAndFairness: &yes, Controllers: []string{"*"},
 		ServiceAccountLookup: &yes, AuthenticationTokenWebhook: knarr.WebhookTokenOptions{Version: "v1beta1", CacheTTL: 2 * time.Minute},
-		AggregatorRejectForwardingRedirect:     &yes,
-		Audit:                                  knarr.DefaultAudit(),
-		ClusterSigning:                         knarr.ClusterSigning{Duration: 365 * 24 * time.Hour},
+		AggregatorRejectForwardingRedirect: &yes,
+		Audit:                              knarr.DefaultAudit(),
+		ClusterSigning:                     knarr.ClusterSigning{Duration: 365 * 24 * time.Hour}, Kubelet: kubelets,
 		LegacyServiceAccountTokenCleanUpPeriod: 365 * 24 * time.Hour, TerminatedPodGCThreshold: 12500,
 	}
 	got, err := parse()
@@ -186,6 +189,7 @@ func TestServeFlags(t *testing.T) {
 		RequestHeaderUsernameHeaders: []string{"h1"}, RequestHeaderUIDHeaders: []string{"h2"}, RequestHeaderGroupHeaders: []string{"h3", "h4"}, RequestHeaderExtraHeadersPrefix: []string{"h5-"},
 		Audit:                                  knarr.DefaultAudit(),
 		ClusterSigning:                         knarr.ClusterSigning{Duration: 365 * 24 * time.Hour},
+		Kubelet:                                kubelets,
 		LegacyServiceAccountTokenCleanUpPeriod: 48 * time.Hour, TerminatedPodGCThreshold: -1,
 		EnableAggregatorRouting: true, AggregatorRejectForwardingRedirect: &no, ServiceAccountLookup: &no,
 		AnonymousAuth: &no, EnableBootstrapTokenAuth: true, AuthenticationConfigFile: "ac",

@@ -90,6 +90,7 @@ func (f *serveFlags) addTo(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.Controllers, "controllers", f.Controllers, "controllers of kube-controller-manager to run: * for all there are, name or -name for one")
 	addSigningFlags(fs, &f.ClusterSigning)
 	addLifecycleFlags(fs, &f.Options)
+	addKubeletFlags(fs, &f.Kubelet)
 
 	fs.StringVar(&f.ServiceClusterIPRange, "service-cluster-ip-range", f.ServiceClusterIPRange, "network of the addresses of Services, or two of different families, divided by a comma")
 	fs.Var(&f.ServiceNodePortRange, "service-node-port-range", "node ports of Services, as 30000-32767, 30000+2767 or one port")

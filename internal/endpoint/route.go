@@ -107,7 +107,11 @@ func (q *query) routeMedia(verb string) error {
 			return apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "", schema.GroupResource{}, "", "415: Unsupported Media Type", 0, false)
 		}
 	}
-	produced := []string{mediaJSON, mediaYAML}
+	var produced []string
+	if q.target.Subresource != nil && q.verbs.Stream(q.target) != nil {
+		produced = []string{"text/plain"}
+	}
+	produced = append(produced, mediaJSON, mediaYAML)
 	if q.target.Version.Protobuf != nil || q.target.Version.Resource.Storage == nil {
 		produced = append(produced, mediaProtobuf)
 	}
@@ -163,7 +167,8 @@ func (q *query) handler() (func() error, error) {
 		resource.Namespaced && named && !inNamespace,
 		// What is not kept has no path but the one to create it at.
 		!slices.Contains(resource.Verbs, "list") && (named || resource.Namespaced && !inNamespace),
-		len(q.info.Parts) > 3:
+		// What is behind an object has paths of its own.
+		len(q.info.Parts) > 3 && q.info.Subresource != "proxy":
 		return nil, errNoResource()
 	}
 	verbs := resource.Verbs
@@ -174,6 +179,12 @@ func (q *query) handler() (func() error, error) {
 		}
 		q.target.Subresource = s
 		verbs = s.Verbs
+		if c := q.verbs.Connecter(q.target); c != nil {
+			if !slices.Contains(c.ConnectMethods(), q.r.Method) {
+				return nil, errMethod()
+			}
+			return func() error { return q.connect(c) }, nil
+		}
 	}
 	v := q.info.Verb
 	if q.r.Method == http.MethodHead {
@@ -247,8 +258,7 @@ func (q *query) byPath() bool {
 	return q.r.URL.Query().Get("watch") == "" && q.info.Verb == "watch"
 }
 
-// action serves creates that make no object. What connects clients to a pod or
-// a node is told by discovery too, but not here yet.
+// action serves creates that make no object.
 func (q *query) action() (func() error, error) {
 	if q.verbs.Action(q.target) == nil {
 		return nil, errNoResource()
@@ -259,6 +269,9 @@ func (q *query) action() (func() error, error) {
 // subresourceHandler serves the subresources.
 func (q *query) subresourceHandler(v string) (func() error, error) {
 	s := q.target.Subresource
+	if stream := q.verbs.Stream(q.target); stream != nil {
+		return func() error { return q.open(stream) }, nil
+	}
 	if s.Update == nil && s.View == nil {
 		return q.action()
 	}

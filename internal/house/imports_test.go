@@ -27,7 +27,7 @@ var layers = []layer{
 	{"knarrtest", []string{"."}, "a server for tests is a server: through the root package"},
 	{".", []string{
 		"internal/endpoint", "internal/discovery", "internal/openapi", "internal/health", "internal/aggregate", "internal/audit", "internal/auth",
-		"internal/bootstrap", "internal/componentstatus", "internal/verb", "internal/controller", "internal/serviceaccount", "internal/reviews", "internal/pods", "internal/admission", "internal/informers", "internal/service", "internal/ownership", "internal/kind",
+		"internal/bootstrap", "internal/componentstatus", "internal/connect", "internal/verb", "internal/controller", "internal/serviceaccount", "internal/reviews", "internal/pods", "internal/admission", "internal/informers", "internal/service", "internal/ownership", "internal/kind",
 		"internal/state", "internal/object", "internal/store", "internal/pki", "internal/kubeconfig", "internal/loopback", "internal/process",
 	}, "the root package puts the parts together, so it may see all of them but the command line"},
 
@@ -52,6 +52,8 @@ var layers = []layer{
 	{"internal/serviceaccount", []string{"internal/verb", "internal/kind", "internal/object"}, "beside the verbs: answers requests for tokens, and reads objects through them"},
 	{"internal/reviews", []string{"internal/verb", "internal/kind"}, "beside the verbs: answers who somebody is and what he may do"},
 	{"internal/pods", []string{"internal/verb", "internal/kind", "internal/object"}, "beside the verbs: does to pods, through them, what is more than storing"},
+	{"internal/connect/connecttest", nil, "stands in, in tests, for kubelets and web servers"},
+	{"internal/connect", []string{"internal/verb", "internal/kind"}, "beside the verbs: finds, through them, where what is behind an object is"},
 	{"internal/verb", []string{"internal/admission", "internal/ownership", "internal/kind", "internal/state", "internal/object", "internal/store"}, "applies rules and commits; knows no HTTP routes and no users' rights beyond what it is handed"},
 	{"internal/admission", []string{"internal/informers", "internal/kind", "internal/state", "internal/object", "internal/store"}, "plugins see a change and what is true now, and may want changes committed beside it"},
 	{"internal/informers", []string{"internal/kind", "internal/state", "internal/object"}, "lets upstream's code read the state; it must not know what for"},

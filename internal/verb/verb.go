@@ -1,9 +1,9 @@
 // Package verb is what can be done to objects: get, list, watch, create,
-// update, patch, delete, deletecollection. One verb, one file. It takes
+// update, patch, delete, deletecollection, connect. One verb, one file. It takes
 // decoded requests and applies, in upstream's order, admission, the kind's
 // rules and the conditions of a write to the state.
 //
-// It must not know about HTTP. Errors are those of the API: whatever is
+// It must not know about HTTP, but for the type of what serves a connection. Errors are those of the API: whatever is
 // returned to a client is an apierrors.StatusError or becomes a 500.
 package verb
 
@@ -49,6 +49,11 @@ type Verbs struct {
 	// Actions are what creates do that make no object. They are set before the
 	// first request.
 	Actions map[ActionKey]Action
+	// Connecters are the subresources that connect clients to what is behind an
+	// object, and Streams those that read from it. They are set before the first
+	// request.
+	Connecters map[ActionKey]rest.Connecter
+	Streams    map[ActionKey]rest.GetterWithOptions
 	// Committed is told of every object of a resource that was written or, as it
 	// was last, removed, before the verb returns. It is set before the first
 	// write.
