@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -119,6 +120,10 @@ type getter struct {
 func (g getter) Get(ctx context.Context, name string, opts *metav1.GetOptions) (runtime.Object, error) {
 	t := verb.Target{Version: g.versions[g.resource], Namespace: request.NamespaceValue(ctx), Name: name}
 	o, err := g.verbs.Get(ctx, t, opts)
+	if info, ok := request.RequestInfoFrom(ctx); ok && apierrors.IsNotFound(err) {
+		// As upstream, in the terms of what the request is about.
+		return nil, apierrors.NewNotFound(schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}, name)
+	}
 	if err != nil {
 		return nil, err
 	}

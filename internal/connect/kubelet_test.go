@@ -40,7 +40,7 @@ func TestLog(t *testing.T) {
 	c.is(log+"?container=c&tailLines=x", 400, "invalid syntax")
 	c.is(log+"?container=c&follow=1&sinceSeconds=1&sinceTime=2020-01-01T00:00:00Z", 422, "at most one of `sinceTime` or `sinceSeconds`")
 	c.is("GET "+base+"/pods/free/log", 204, "")
-	c.is("GET "+base+"/pods/lost/log", 404, `nodes \"nowhere\" not found`)
+	c.is("GET "+base+"/pods/lost/log", 404, `pods \"nowhere\" not found`)
 	c.is("GET "+base+"/pods/none/log", 404, `pods \"none\" not found`)
 	c.is("POST "+base+"/pods/p/log", 405, "")
 }

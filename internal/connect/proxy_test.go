@@ -107,6 +107,7 @@ func TestProxies(t *testing.T) {
 	c.is(ns+"services/s:81/proxy/", 503, `no service port 81 found for service \"s\"`)
 	c.is(ns+"services/named/proxy/", 503, `no endpoints available for service \"named\"`)
 	c.is(ns+"services/s:x/proxy/", 503, `no endpoints available for service \"s\"`)
+	c.is("GET /api/v1/proxy/nodes/n/", 404, "")
 	c.is(ns+"pods/p:1/proxy/", 503, "error trying to reach service: dial tcp "+here+":1: connect: connection refused")
 	c.is(ns+"services/https:s:/proxy/", 503, "tls: first record does not look like a TLS handshake")
 }

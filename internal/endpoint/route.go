@@ -168,6 +168,7 @@ func (q *query) handler() (func() error, error) {
 		// What is not kept has no path but the one to create it at.
 		!slices.Contains(resource.Verbs, "list") && (named || resource.Namespaced && !inNamespace),
 		// What is behind an object has paths of its own.
+		q.info.Verb == "proxy", // the way that proxies were before they were subresources
 		len(q.info.Parts) > 3 && q.info.Subresource != "proxy":
 		return nil, errNoResource()
 	}

@@ -21,7 +21,7 @@ const Tokens = `outsider-token,outsider,outsider-uid,"readers,writers"
 func Features() []story.Story {
 	return slices.Concat(fresh(), discoveryDocuments(), health(), credentials(), authorization(),
 		mediaTypes(), lists(), watches(), writes(),
-		applies(), deletes(), actions(), refusals(), webhookAdmission(), policyAdmission())
+		applies(), deletes(), actions(), refusals(), webhookAdmission(), policyAdmission(), connections())
 }
 
 // The objects most stories are about.
