@@ -48,6 +48,7 @@ type cluster struct {
 	server   *httptest.Server
 	client   *kubernetes.Clientset
 	stopping chan struct{}
+	verbs    *verb.Verbs
 	// allowed decides about every request but those of the test's preparations.
 	allowed func(authorizer.Attributes) bool
 }
@@ -67,6 +68,7 @@ func newCluster(t testing.TB, kubelet connect.KubeletOptions) *cluster {
 		return authorizer.DecisionNoOpinion, "not today", nil
 	})
 	verbs := &verb.Verbs{State: st, Ownership: new(ownership.Managers).For, Authorizer: may}
+	c.verbs = verbs
 	resolver := aggregate.NewResolver(st, catalogue, true, &url.URL{})
 	connector := aggregate.NewConnector(resolver, nil, nil)
 	connections, err := connect.New(verbs, catalogue, connect.Options{

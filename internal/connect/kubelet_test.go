@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -12,12 +13,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/httpstream"
+	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/transport/spdy"
 	"k8s.io/client-go/util/exec"
+	api "k8s.io/kubernetes/pkg/apis/core"
 
 	"github.com/knarr-io/knarr/internal/connect"
 	"github.com/knarr-io/knarr/internal/connect/connecttest"
@@ -233,4 +236,25 @@ func TestUnknownKubelet(t *testing.T) {
 	c.pod("p", "here", "", 0, "c")
 	c.is("GET "+base+"/pods/p/log", 500, "certificate signed by unknown authority")
 	c.is("GET "+base+"/pods/p/log?insecureSkipTLSVerifyBackend=true", 200, "one\ntwo\n")
+}
+
+// refusing refuses all connections, and tells by what it knows of them.
+type refusing struct{ *admission.Handler }
+
+func (refusing) Validate(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
+	o, ok := a.GetObject().(*api.PodExecOptions)
+	if !ok {
+		return nil
+	}
+	return admission.NewForbidden(a, fmt.Errorf("%s %s %s/%s %s %q by %s", a.GetOperation(), a.GetKind(), a.GetResource().Resource, a.GetSubresource(), a.GetName(), o.Command, a.GetUserInfo().GetName()))
+}
+
+// Admission sees connections, with their options, before anything is connected.
+func TestAdmission(t *testing.T) {
+	c := withKubelet(t, "c")
+	c.verbs.Admission = refusing{admission.NewHandler(admission.Connect)}
+	c.is("POST "+base+"/pods/none/exec?command=a&command=b", 403, `CONNECT /v1, Kind=PodExecOptions pods/exec none [\"a\" \"b\"] by somebody`)
+	c.is("POST "+base+"/pods/none/attach", 404, "")
+	c.verbs.Admission = nil
+	c.is("POST "+base+"/pods/p/exec?command=a&command=b", 400, "Upgrade request required")
 }
