@@ -91,9 +91,12 @@ func (s *server) hold(n int, request string, headers ...string) (each int64) {
 	close(free)
 	clients.Wait()
 	if headers[len(headers)-1] == "Accept-Encoding: identity" && !strings.Contains(request, "watch") {
-		whole := int64(len(s.do(request, "", headers...).text))
+		whole, ages := int64(len(s.do(request, "", headers...).text)), int64(0)
+		if strings.Contains(headers[0], "as=Table") { // of whose rows each tells an age, in some digits more or fewer
+			ages = 8 * int64(*kept)
+		}
 		for _, w := range answers {
-			if w.taken != whole {
+			if w.taken < whole-ages || w.taken > whole+ages {
 				s.t.Errorf("%s %v: %d bytes of %d", request, headers, w.taken, whole)
 			}
 		}
