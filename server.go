@@ -383,7 +383,7 @@ func (s *Server) handler(current func() *kind.Catalogue, verbs *verb.Verbs, cert
 		Authenticator: loopback.Authenticator(who), Authorizer: verbs.Authorizer, APIAudiences: issuer.Audiences(),
 		Audit: s.audit.Sink(), AuditPolicy: s.audit.Policy(),
 		Elsewhere:           s.elsewhere(),
-		Others:              []endpoint.Mux{s.health, about, description},
+		Others:              []endpoint.Mux{s.health, about, description, &backups{s.state, s.stopping}},
 		RequestTimeout:      s.options.RequestTimeout,
 		MinRequestTimeout:   s.options.MinRequestTimeout,
 		MaxInFlight:         s.options.MaxRequestsInflight,

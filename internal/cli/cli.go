@@ -19,6 +19,7 @@ import (
 const (
 	serving = "serving"
 	clients = "clients"
+	data    = "data"
 	other   = "other"
 )
 
@@ -52,10 +53,11 @@ func newRoot() *cobra.Command {
 	root.AddGroup(
 		&cobra.Group{ID: serving, Title: "Serving:"},
 		&cobra.Group{ID: clients, Title: "Clients:"},
+		&cobra.Group{ID: data, Title: "Data:"},
 		&cobra.Group{ID: other, Title: "Other:"},
 	)
 	root.SetHelpCommandGroupID(other)
-	root.AddCommand(newServe(), newEnvtest(), newKubectl(), newProxy(), newVersion())
+	root.AddCommand(newServe(), newEnvtest(), newKubectl(), newProxy(), newVerify(), newCompact(), newBackup(), newRestore(), newVersion())
 	return root
 }
 

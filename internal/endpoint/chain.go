@@ -44,11 +44,14 @@ func withImpersonation(next http.Handler, a authorizer.Authorizer, status runtim
 	return impersonation.WithImpersonation(next, a, status)
 }
 
-// longRunning reports whether a request may last: a watch, or one that
+// BackupPath is the path of what lasts as long as there are objects to send.
+const BackupPath = "/knarr/v1/backup"
+
+// longRunning reports whether a request may last: a watch, a backup, or one that
 // connects the client through the server.
 func longRunning(_ *http.Request, info *request.RequestInfo) bool {
 	if !info.IsResourceRequest {
-		return false
+		return info.Path == BackupPath
 	}
 	switch info.Verb {
 	case "watch", "proxy":

@@ -23,7 +23,8 @@ var tools = []string{"internal/atomicfile", "internal/filewatch", "internal/vers
 // layers is the map of the code, from the top down: nothing imports upward.
 var layers = []layer{
 	{"cmd/knarr", []string{"internal/cli"}, "main only starts the command line"},
-	{"internal/cli", []string{".", "internal/cli", "internal/pki", "internal/kubeconfig"}, "commands use the server as others do, through the root package"},
+	{"internal/cli", []string{".", "internal/cli", "internal/offline", "internal/store/disk", "internal/pki", "internal/kubeconfig"}, "commands use the server as others do, through the root package, and a data directory by what needs no server"},
+	{"internal/offline", []string{"internal/kind", "internal/state", "internal/store"}, "reads what is kept while no server does"},
 	{"knarrtest", []string{"."}, "a server for tests is a server: through the root package"},
 	{".", []string{
 		"internal/endpoint", "internal/discovery", "internal/openapi", "internal/health", "internal/aggregate", "internal/audit", "internal/auth",
@@ -66,6 +67,7 @@ var layers = []layer{
 	{"internal/state/statetest", []string{"internal/state", "internal/store"}, "makes states for tests; it must not know what is kept in them"},
 	{"internal/state", []string{"internal/object", "internal/store"}, "objects kept encoded: it must not know what a kind means"},
 	{"internal/object", nil, "bytes and what was taken out of them"},
+	{"internal/store/disk", []string{"internal/store"}, "one store; commands use it where there is no server"},
 	{"internal/store/storetest", []string{"internal/store"}, "judges every store by the contract alone"},
 	{"internal/store", []string{"internal/store"}, "keys, values and revisions; it must not know what an object is"},
 	{"internal/loopback", nil, "a leaf: a handler, asked in the same process"},

@@ -14,6 +14,7 @@ package state
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -144,6 +145,22 @@ func (s *State) Size(prefix string) (objects int, bytes int64) {
 		return 0, 0
 	}
 	return c.tree.Len(), c.bytes
+}
+
+// ErrNoDump says that the store keeps nothing that could be copied.
+var ErrNoDump = errors.New("objects are not kept on disk here: there is nothing to make a backup of")
+
+// Dump writes what the store holds at one revision, in a form of the store's own.
+func (s *State) Dump(ctx context.Context, w io.Writer) error {
+	d, ok := s.store.(store.Dumper)
+	if !ok {
+		return ErrNoDump
+	}
+	err := d.Dump(ctx, w)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return ErrNoDump
+	}
+	return err
 }
 
 // Outdated reports whether the object at a key is to be written again, even

@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -115,6 +116,14 @@ type Sealer interface {
 	// Outdated reports whether a value with that Event.Seal is to be written
 	// again, even unchanged, since it would be kept in another way now.
 	Outdated(key string, seal uint32) bool
+}
+
+// Dumper is a Store that can be copied while it is used.
+type Dumper interface {
+	// Dump writes to w, in a form of the store's own, all that the store holds at
+	// one revision. Commits go on meanwhile; Compact waits. A store around one that
+	// is none returns errors.ErrUnsupported.
+	Dump(ctx context.Context, w io.Writer) error
 }
 
 // Rewinder is a Store that can be made again what it was: one that nobody else

@@ -3,7 +3,6 @@ package disk
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
 	"go.etcd.io/bbolt"
 
@@ -11,25 +10,24 @@ import (
 	"github.com/knarr-io/knarr/internal/store/embedded"
 )
 
+// Contents is what a store, or a backup of one, has in it.
+type Contents struct {
+	// Floor and Rev are the revisions between which the history is kept.
+	Floor, Rev uint64
+	// Base is how many values there were at Floor, and History how many changes
+	// there have been since.
+	Base, History int
+}
+
 // Check reads everything in the store in dir, which must not be open, and
-// reports each thing that is not as it should be. It changes nothing. It
-// returns an error if it could not read on.
-func Check(dir string, report func(problem error)) error {
-	lock, err := lockDir(dir)
+// reports each thing that is not as it should be; see, if not nil, gets what can be
+// read. It changes nothing. It returns an error if it could not read on.
+func Check(ctx context.Context, dir string, report func(problem error), see func(store.Event)) (*Contents, error) {
+	e, err := openExisting(dir, true)
 	if err != nil {
-		return plain(err)
+		return nil, inDir(dir, err)
 	}
-	defer lock.Close()
-	path := filepath.Join(dir, FileName)
-	if err := examine(path); err != nil {
-		return plain(err)
-	}
-	db, file, err := openFile(path, true)
-	if err != nil {
-		return plain(err)
-	}
-	e := &engine{path: path, db: db, file: file, lock: lock}
-	defer e.closeFile()
+	defer e.Close()
 	err = e.view(func(tx *bbolt.Tx) error {
 		for err := range tx.Check() {
 			report(err)
@@ -37,19 +35,28 @@ func Check(dir string, report func(problem error)) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return embedded.Read(context.Background(), e, checker{report})
+	c := &checker{report: report, see: see}
+	return &c.found, embedded.Read(ctx, e, c)
 }
 
 // checker is a follower that reports values it cannot read.
-type checker struct{ report func(error) }
+type checker struct {
+	report func(error)
+	see    func(store.Event)
+	found  Contents
+}
 
-func (c checker) Load(l store.Load) error {
+func (c *checker) Load(l store.Load) error {
+	c.found.Floor, c.found.Rev = l.Floor, l.Rev
 	visit := func(e store.Event) error {
-		if e.Err != nil {
-			c.report(fmt.Errorf("%s at revision %d: %w", e.Key, e.Rev, e.Err))
+		if e.Rev <= l.Floor {
+			c.found.Base++
+		} else {
+			c.found.History++
 		}
+		c.tell(e)
 		return nil
 	}
 	if err := l.Base(visit); err != nil {
@@ -58,5 +65,14 @@ func (c checker) Load(l store.Load) error {
 	return l.Events(visit)
 }
 
-func (checker) Apply([]store.Event) {}
-func (checker) Progress(uint64)     {}
+// tell reports what is wrong with a value, or shows it.
+func (c *checker) tell(e store.Event) {
+	if e.Err != nil {
+		c.report(fmt.Errorf("%s at revision %d: %w", e.Key, e.Rev, e.Err))
+	} else if c.see != nil {
+		c.see(e)
+	}
+}
+
+func (*checker) Apply([]store.Event) {}
+func (*checker) Progress(uint64)     {}

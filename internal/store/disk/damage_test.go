@@ -71,7 +71,7 @@ func TestDamagedValue(t *testing.T) {
 	writeFile(t, path, b)
 
 	var problems []error
-	if err := Check(dir, func(problem error) { problems = append(problems, problem) }); err != nil {
+	if _, err := Check(t.Context(), dir, func(problem error) { problems = append(problems, problem) }, nil); err != nil {
 		t.Errorf("Check: %v", err)
 	}
 	if len(problems) != 1 || !strings.Contains(problems[0].Error(), "/ttt") {

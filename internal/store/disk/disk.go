@@ -39,9 +39,34 @@ type Options = embedded.Options
 func Open(dir string, opts Options) (store.Store, error) {
 	e, err := openEngine(dir)
 	if err != nil {
-		return nil, fmt.Errorf("data directory %s: %w", dir, err)
+		return nil, inDir(dir, err)
 	}
-	return embedded.New(e, opts), nil
+	return &diskStore{embedded.New(e, opts), e}, nil
+}
+
+// diskStore is an embedded store that can be copied while it is used.
+type diskStore struct {
+	*embedded.Store
+	engine *engine
+}
+
+func inDir(dir string, err error) error { return fmt.Errorf("data directory %s: %w", dir, err) }
+
+// openExisting locks dir and opens the file that is there.
+func openExisting(dir string, readOnly bool) (*engine, error) {
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, plain(err)
+	}
+	e := &engine{path: filepath.Join(dir, FileName), lock: lock}
+	if err = examine(e.path); err == nil {
+		e.db, e.file, err = openFile(e.path, readOnly)
+	}
+	if err != nil {
+		_ = lock.Close()
+		return nil, plain(err)
+	}
+	return e, nil
 }
 
 // openEngine locks dir, then makes or examines the file and opens it.

@@ -45,7 +45,7 @@ func TestStore(t *testing.T) {
 
 func mustCheck(tb testing.TB, dir string) {
 	tb.Helper()
-	if err := Check(dir, func(problem error) { tb.Errorf("Check: %v", problem) }); err != nil {
+	if _, err := Check(tb.Context(), dir, func(problem error) { tb.Errorf("Check: %v", problem) }, nil); err != nil {
 		tb.Errorf("Check: %v", err)
 	}
 }

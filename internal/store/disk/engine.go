@@ -237,6 +237,20 @@ const (
 
 func (e *engine) Compact(ctx context.Context, rev uint64) error {
 	floor, _, err := e.Bounds()
+	if err != nil {
+		return err
+	}
+	if err := e.drop(ctx, floor, rev); err != nil {
+		return err
+	}
+	if err := e.shrink(ctx); err != nil {
+		return err
+	}
+	return e.view(release)
+}
+
+// drop moves the floor from one revision to another, in steps.
+func (e *engine) drop(ctx context.Context, floor, rev uint64) (err error) {
 	for err == nil && floor < rev {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -245,13 +259,7 @@ func (e *engine) Compact(ctx context.Context, rev uint64) error {
 		err = e.update(func(tx *bbolt.Tx) error { return compact(tx, floor, to) })
 		floor = to
 	}
-	if err != nil {
-		return err
-	}
-	if err := e.shrink(ctx); err != nil {
-		return err
-	}
-	return e.view(release)
+	return err
 }
 
 // compact moves the floor from one revision to another.

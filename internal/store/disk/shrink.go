@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -27,9 +28,21 @@ func (e *engine) shrink(ctx context.Context) error {
 	if !e.mostlyFree() {
 		return nil
 	}
+	err := e.rewrite(ctx)
+	if errors.Is(err, errNoCopy) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// errNoCopy is wrapped by errors of rewrite after which the file is what it was.
+var errNoCopy = errors.New("the file cannot be copied")
+
+// rewrite replaces the file by a copy.
+func (e *engine) rewrite(ctx context.Context) error {
 	db, _, err := openFile(e.newPath(), false)
 	if err != nil {
-		return nil
+		return fmt.Errorf("%w: %w", errNoCopy, err)
 	}
 	db.NoSync = true // until all is there
 	copied, err := e.copyLog(ctx, db)
@@ -40,7 +53,7 @@ func (e *engine) shrink(ctx context.Context) error {
 	}
 	if err = errors.Join(err, db.Close()); err != nil {
 		_ = os.Remove(e.newPath())
-		return context.Cause(ctx)
+		return fmt.Errorf("%w: %w", errNoCopy, err)
 	}
 	return e.swap()
 }

@@ -72,7 +72,7 @@ type Store struct {
 	batch  []Entry
 
 	rev       atomic.Uint64 // of the last durable change
-	compactor chan struct{} // holds a token while a Compact runs
+	compactor chan struct{} // holds a token while a Compact or Hold runs
 
 	life   context.Context // ends when Close begins, with cause store.ErrClosed
 	end    context.CancelCauseFunc
@@ -226,9 +226,32 @@ func (s *Store) Latest(context.Context) (uint64, error) { return 0, nil }
 
 // Compact implements store.Store.
 func (s *Store) Compact(ctx context.Context, rev uint64) error {
+	return s.alone(ctx, func(ctx context.Context) error { return s.compact(ctx, rev) })
+}
+
+// Hold calls read while the floor stays where it is, with the floor and a revision
+// that has been reached: all that the engine keeps up to it stays there, whatever
+// is committed meanwhile. ctx ends also when the store closes, which waits for read.
+func (s *Store) Hold(ctx context.Context, read func(ctx context.Context, floor, rev uint64) error) error {
+	return s.alone(ctx, func(ctx context.Context) error {
+		floor, _, err := s.engine.Bounds()
+		if err != nil {
+			return err
+		}
+		return read(ctx, floor, s.rev.Load())
+	})
+}
+
+// alone has do run while nothing else does that is run like this.
+func (s *Store) alone(ctx context.Context, do func(ctx context.Context) error) error {
 	s.mu.Lock()
-	err := s.usableLocked()
-	if err == nil {
+	var err error
+	switch {
+	case s.mu.closing:
+		err = store.ErrClosed
+	case !s.mu.running:
+		err = errors.New("the store has not been started")
+	default:
 		s.owners.Add(1)
 	}
 	s.mu.Unlock()
@@ -244,6 +267,13 @@ func (s *Store) Compact(ctx context.Context, rev uint64) error {
 		defer func() { <-s.compactor }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+	return do(ctx)
+}
+
+func (s *Store) compact(ctx context.Context, rev uint64) error {
+	if err := s.failure(); err != nil {
+		return err
 	}
 	floor, _, err := s.engine.Bounds()
 	if err != nil {

@@ -3,6 +3,8 @@ package encrypted
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"sync"
 	"time"
 
@@ -53,6 +55,15 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change) ([]uint64, e
 
 // Outdated implements store.Sealer.
 func (s *Store) Outdated(key string, seal uint32) bool { return s.keys.outdated(key, seal) }
+
+// Dump implements store.Dumper, for what can be copied below: values stay encrypted.
+func (s *Store) Dump(ctx context.Context, w io.Writer) error {
+	d, ok := s.Store.(store.Dumper)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return d.Dump(ctx, w)
+}
 
 // Close implements store.Store.
 func (s *Store) Close() error {
