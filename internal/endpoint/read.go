@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
@@ -26,6 +27,11 @@ func (q *query) get() error {
 	opts, err := q.getOptions()
 	if err != nil {
 		return err
+	}
+	if strings.Contains(q.r.URL.RawQuery, "knarr") {
+		if done, err := q.past(form, q.r.URL.Query()); done {
+			return err
+		}
 	}
 	o, err := q.verbs.Get(q.r.Context(), q.target, opts)
 	if err != nil {

@@ -147,10 +147,10 @@ func (s *State) apply(e *store.Event) {
 		if prev == nil {
 			return // nobody has seen the key, so nobody misses it
 		}
-		event = Event{Object: prev.At(e.Rev), Prev: prev, Deleted: true}
+		event = Event{Object: prev.At(e.Rev), Prev: prev, Deleted: true, at: e.Time.UnixNano()}
 	} else {
 		o := newObject(prefix, e)
-		event = Event{Object: o, Prev: c.set(o)}
+		event = Event{Object: o, Prev: c.set(o), at: e.Time.UnixNano()}
 	}
 	c.log.append(event)
 	s.history.add(e.Rev, e.Time, event.cost())

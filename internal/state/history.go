@@ -17,7 +17,12 @@ type Event struct {
 	// Prev is the object before; nil if this created it.
 	Prev    *object.Object
 	Deleted bool
+	// at is when it was committed, in nanoseconds since 1970.
+	at int64
 }
+
+// Time returns when the change was committed, as store.Event has it.
+func (e *Event) Time() time.Time { return time.Unix(0, e.at) }
 
 // Rev returns the revision of the change.
 func (e *Event) Rev() uint64 { return e.Object.Rev }
