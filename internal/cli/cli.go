@@ -57,7 +57,7 @@ func newRoot() *cobra.Command {
 		&cobra.Group{ID: other, Title: "Other:"},
 	)
 	root.SetHelpCommandGroupID(other)
-	root.AddCommand(newServe(), newEnvtest(), newKubectl(), newProxy(), newVerify(), newCompact(), newBackup(), newRestore(), newVersion())
+	root.AddCommand(newServe(), newEnvtest(), newKubectl(), newProxy(), newHistory(), newUndo(), newVerify(), newCompact(), newBackup(), newRestore(), newVersion())
 	return root
 }
 

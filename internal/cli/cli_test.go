@@ -129,7 +129,7 @@ func TestServeFlags(t *testing.T) {
 		Etcd:    etcd,
 		DataDir: "knarr-data", Store: knarr.Disk, BindAddress: net.IPv4(127, 0, 0, 1), SecurePort: 6443,
 		ServiceClusterIPRange: "10.0.0.0/24", ServiceNodePortRange: utilnet.PortRange{Base: 30000, Size: 2768},
-		RuntimeConfig: map[string]string{}, EventTTL: time.Hour,
+		RuntimeConfig: map[string]string{}, EventTTL: time.Hour, HistoryRetention: 5 * time.Minute, HistoryBytes: 64 << 20,
 		RequestTimeout: time.Minute, MinRequestTimeout: 30 * time.Minute,
 		MaxRequestsInflight: 400, MaxMutatingRequestsInflight: 200,
 		FeatureGates: map[string]bool{}, AllowPrivileged: &yes,
@@ -169,7 +169,7 @@ func TestServeFlags(t *testing.T) {
 		"--tls-curve-preferences=29,23", "--disable-http2-serving", "--http2-max-streams-per-connection=7", "--goaway-chance=0.01",
 		"--cors-allowed-origins=//a$,//b$", "--strict-transport-security-directives=max-age=1,preload",
 		"--authorization-mode=ABAC,Webhook", "--authorization-policy-file=p", "--authorization-config=ac", "--authorization-webhook-config-file=w",
-		"--authorization-webhook-version=v1", "--authorization-webhook-cache-authorized-ttl=0", "--authorization-webhook-cache-unauthorized-ttl=1s")
+		"--authorization-webhook-version=v1", "--authorization-webhook-cache-authorized-ttl=0", "--authorization-webhook-cache-unauthorized-ttl=1s", "--history-retention=2h", "--history-bytes=7")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestServeFlags(t *testing.T) {
 		DataDir: "d", Store: knarr.Memory, BindAddress: net.IPv6loopback, SecurePort: 0, CertDir: "c",
 		TLSCertFile: "t", TLSPrivateKeyFile: "k", ClientCAFile: "a", TokenAuthFile: "f",
 		ServiceClusterIPRange: "10.1.0.0/16", ServiceNodePortRange: utilnet.PortRange{Base: 30000, Size: 100}, RuntimeConfig: map[string]string{"api/beta": "true", "apps/v1": "false", "api/all": "true"},
-		EventTTL: 2 * time.Hour, RequestTimeout: 5 * time.Second, MinRequestTimeout: time.Minute,
+		EventTTL: 2 * time.Hour, HistoryRetention: 2 * time.Hour, HistoryBytes: 7, RequestTimeout: 5 * time.Second, MinRequestTimeout: time.Minute,
 		MaxRequestsInflight: -1, MaxMutatingRequestsInflight: 7, ShutdownDelayDuration: 3 * time.Second,
 		FeatureGates: map[string]bool{"A": true, "B": false}, AllowPrivileged: &no,
 		ServiceAccountIssuers: []string{"https://a", "b,c"}, ServiceAccountSigningKeyFile: "sk",

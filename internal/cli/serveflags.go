@@ -49,6 +49,8 @@ func newServeFlags() *serveFlags {
 			ServiceClusterIPRange:       "10.0.0.0/24",
 			ServiceNodePortRange:        utilnet.PortRange{Base: 30000, Size: 2768},
 			EventTTL:                    time.Hour,
+			HistoryRetention:            5 * time.Minute,
+			HistoryBytes:                64 << 20,
 			RequestTimeout:              time.Minute,
 			MaxRequestsInflight:         400,
 			MaxMutatingRequestsInflight: 200,
@@ -101,6 +103,7 @@ func (f *serveFlags) addTo(fs *pflag.FlagSet) {
 
 	addAuditFlags(fs, f.Audit)
 	addEncryptionFlags(fs, &f.Options)
+	addHistoryFlags(fs, &f.Options)
 
 	fs.DurationVar(&f.RequestTimeout, "request-timeout", f.RequestTimeout, "how long a request may take that is not a watch")
 	fs.IntVar(&f.minRequestTimeout, "min-request-timeout", f.minRequestTimeout, "how many seconds a watch lasts at least, unless its client says")
@@ -143,6 +146,9 @@ func (f *serveFlags) options() (knarr.Options, error) {
 		return o, errors.New("--max-requests-inflight must not be negative; 0 is no limit")
 	case o.MaxMutatingRequestsInflight < 0:
 		return o, errors.New("--max-mutating-requests-inflight must not be negative; 0 is no limit")
+	}
+	if err := checkHistory(&o); err != nil {
+		return o, err
 	}
 	f.authorization.apply(&o)
 	f.admission.into(&o)
