@@ -111,6 +111,14 @@ func TestErrIsForgotten(t *testing.T) {
 	if err := s.Err(); err != st.err {
 		t.Errorf("error %v, want %v", err, st.err)
 	}
+	// That of a full disk is told without where the disk is.
+	st.err = fmt.Errorf("the disk with /secret is full: %w", store.ErrFull)
+	if _, err := s.Commit(context.Background(), store.Change{Key: pods + "/ns/a", Value: []byte("1")}); err != store.ErrFull {
+		t.Errorf("got %v", err)
+	}
+	if err := s.Err(); err != st.err {
+		t.Errorf("error %v, want %v", err, st.err)
+	}
 	st.err = nil
 	put(t, s, pods+"/ns/a", "1")
 	if err := s.Err(); err != nil {

@@ -184,6 +184,9 @@ func (s *State) Commit(ctx context.Context, changes ...store.Change) ([]*object.
 	revs, err := s.store.Commit(ctx, changes)
 	if err != nil {
 		s.noteFailure(ctx, err)
+		if errors.Is(err, store.ErrFull) {
+			err = store.ErrFull // clients get to see it, and nothing of where it is full
+		}
 		return nil, err
 	}
 	if s.broken.Load() != nil {

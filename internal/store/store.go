@@ -200,6 +200,10 @@ func (e *Event) Deleted() bool { return e.Value == nil && e.Err == nil }
 var (
 	// ErrClosed is returned by calls to a closed store.
 	ErrClosed = errors.New("the store is closed")
+	// ErrFull is wrapped by the error of a commit for which there is no room: nothing
+	// was changed. What is read is as before, and commits that only delete are still
+	// tried. The words are those that clients of kube-apiserver get from etcd.
+	ErrFull = errors.New("etcdserver: mvcc: database space exceeded")
 	// ErrUnknown is wrapped by an error after which it is not known whether a
 	// commit happened.
 	ErrUnknown = errors.New("the outcome of the commit is unknown")

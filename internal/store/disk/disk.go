@@ -24,7 +24,8 @@ import (
 )
 
 // FileName is the name of the store's file in its directory. While the file is
-// made or made anew, FileName with ".new" is beside it.
+// made or made anew, FileName with ".new" is beside it; "reserve" is, too, unless the
+// disk is full.
 const FileName = "objects.db"
 
 // ErrInUse is wrapped by the error of Open if another store, of this process
@@ -58,7 +59,7 @@ func openExisting(dir string, readOnly bool) (*engine, error) {
 	if err != nil {
 		return nil, plain(err)
 	}
-	e := &engine{path: filepath.Join(dir, FileName), lock: lock}
+	e := &engine{path: filepath.Join(dir, FileName), lock: lock, reserve: reserve{path: filepath.Join(dir, reserveName)}}
 	if err = examine(e.path); err == nil {
 		e.db, e.file, err = openFile(e.path, readOnly)
 	}
@@ -98,7 +99,10 @@ func openEngine(dir string) (e *engine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	e.db, e.file, err = openFile(e.path, false)
+	if e.db, e.file, err = openFile(e.path, false); err == nil {
+		e.reserve.path = filepath.Join(dir, reserveName)
+		e.reserve.make() // or the disk is full, and only what deletes is taken
+	}
 	return e, err
 }
 

@@ -52,6 +52,7 @@ type engine struct {
 	// broken is set when bbolt has panicked, and may hold its locks for ever.
 	broken atomic.Bool
 
+	reserve  reserve
 	buf      []byte // of Append
 	offsets  []int
 	appended int // bytes since release
@@ -205,6 +206,9 @@ func walk(tx *bbolt.Tx, after, upTo uint64, visit func(rev uint64, v []byte) err
 }
 
 func (e *engine) Append(entries []embedded.Entry) error {
+	if err := e.admit(entries); err != nil {
+		return err
+	}
 	e.buf, e.offsets = e.buf[:0], append(e.offsets[:0], 0)
 	for _, entry := range entries {
 		e.buf = appendEntry(e.buf, entry)
@@ -227,7 +231,13 @@ func (e *engine) Append(entries []embedded.Entry) error {
 	if cap(e.buf) > keptBuffer {
 		e.buf = nil
 	}
-	return err
+	if err != nil {
+		return e.noRoom(err, func() bool {
+			_, rev, err := e.Bounds()
+			return err == nil && rev < entries[0].Rev
+		})
+	}
+	return nil
 }
 
 const (
@@ -256,7 +266,12 @@ func (e *engine) drop(ctx context.Context, floor, rev uint64) (err error) {
 			return context.Cause(ctx)
 		}
 		to := min(rev, floor+compactStep)
-		err = e.update(func(tx *bbolt.Tx) error { return compact(tx, floor, to) })
+		if err = e.update(func(tx *bbolt.Tx) error { return compact(tx, floor, to) }); err != nil {
+			return e.noRoom(err, func() bool {
+				now, _, err := e.Bounds()
+				return err == nil && now == floor
+			})
+		}
 		floor = to
 	}
 	return err

@@ -47,7 +47,7 @@ func restore(ctx context.Context, dir string, r io.Reader, ahead uint64) (c *Con
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{path: path + ".new", lock: lock}
+	e := &engine{path: path + ".new", lock: lock, reserve: reserve{path: filepath.Join(dir, reserveName)}}
 	if err := os.Remove(e.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, plain(err) // left by a crash
 	}

@@ -58,14 +58,19 @@ func (e *engine) rewrite(ctx context.Context) error {
 	return e.swap()
 }
 
-func (e *engine) mostlyFree() bool {
-	var size, free int64
-	err := e.view(func(tx *bbolt.Tx) error {
+// usage returns how large the file is, and how much of it is free.
+func (e *engine) usage() (size, free int64, err error) {
+	err = e.view(func(tx *bbolt.Tx) error {
 		stats := e.db.Stats()
 		size = tx.Size()
 		free = int64(stats.FreePageN+stats.PendingPageN) * int64(e.db.Info().PageSize)
 		return nil
 	})
+	return size, free, err
+}
+
+func (e *engine) mostlyFree() bool {
+	size, free, err := e.usage()
 	return err == nil && size >= shrinkSize && (size-free)*shrinkRatio <= size
 }
 

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -19,6 +20,7 @@ type request struct {
 	changes []store.Change
 	events  []store.Event // what it became, for the follower; nil if nothing
 	do      func()        // in place of changes
+	expiry  bool          // it is the store's own
 
 	revs []uint64
 	err  error
@@ -126,16 +128,12 @@ func (s *Store) commit(queue []*request) int {
 		return 1
 	}
 	now := wallTime(s.clock.Now())
-	rev, size, n := s.rev.Load(), 0, 0
-	for _, r := range queue {
-		if n > 0 && size > maxBatchBytes || r.do != nil {
-			break
-		}
-		n++
-		rev, size = s.decide(r, rev, size, now)
-	}
-
+	n := s.decideSome(queue, now)
 	err := s.write()
+	if errors.Is(err, store.ErrFull) {
+		s.keepDeletes(queue[:n], err, now)
+		err = nil
+	}
 	for _, r := range queue[:n] {
 		if err != nil {
 			// Even a conflict is not to be believed: it may rest on a change
@@ -147,6 +145,20 @@ func (s *Store) commit(queue []*request) int {
 			s.follower.Apply(r.events)
 		}
 		close(r.done)
+	}
+	return n
+}
+
+// decideSome decides as many requests from the head of the queue as make a batch,
+// and returns how many they are.
+func (s *Store) decideSome(queue []*request, now time.Time) (n int) {
+	rev, size := s.rev.Load(), 0
+	for _, r := range queue {
+		if n > 0 && size > maxBatchBytes || r.do != nil {
+			break
+		}
+		n++
+		rev, size = s.decide(r, rev, size, now)
 	}
 	return n
 }
@@ -201,6 +213,10 @@ func (s *Store) write() error {
 		return nil
 	}
 	if err := s.engine.Append(s.batch); err != nil {
+		if errors.Is(err, store.ErrFull) {
+			s.takeBack()
+			return err
+		}
 		s.fail(err)
 		return fmt.Errorf("%w: %w", store.ErrUnknown, err)
 	}

@@ -40,7 +40,8 @@ type Engine interface {
 
 	// Append keeps the entries, all or none, and returns once they are
 	// durable. The engine may not keep the slice. After an error it is
-	// unknown whether they are kept, and Append is not called again.
+	// unknown whether they are kept, and Append is not called again; but one that
+	// wraps store.ErrFull says that none is, and that fewer might be.
 	Append(entries []Entry) error
 
 	// Compact moves the floor to rev: it drops the deletions at or below rev
@@ -286,7 +287,7 @@ func (s *Store) compact(ctx context.Context, rev uint64) error {
 		return nil
 	}
 	err = s.engine.Compact(ctx, rev)
-	if err != nil && !errors.Is(err, context.Cause(ctx)) {
+	if err != nil && !errors.Is(err, context.Cause(ctx)) && !errors.Is(err, store.ErrFull) {
 		s.fail(err)
 	}
 	return err

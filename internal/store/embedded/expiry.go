@@ -59,7 +59,9 @@ func (s *Store) expired() []*request {
 			return rs
 		}
 		if s.index[e.key] == e.rev {
-			rs = append(rs, newRequest(context.Background(), []store.Change{{Key: e.key, If: e.rev}}))
+			r := newRequest(context.Background(), []store.Change{{Key: e.key, If: e.rev}})
+			r.expiry = true
+			rs = append(rs, r)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/knarr-io/knarr/internal/store"
 	"github.com/knarr-io/knarr/internal/store/embedded"
 )
 
@@ -21,6 +22,8 @@ type heap struct {
 	// entries nevertheless if keep is set.
 	fail error
 	keep bool
+	// full refuses all but deletions.
+	full bool
 	// gate, if not nil, holds up Append until it is closed.
 	gate chan struct{}
 }
@@ -63,6 +66,9 @@ func (h *heap) Append(entries []embedded.Entry) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.batches = append(h.batches, len(entries))
+	if h.full && slices.ContainsFunc(entries, func(e embedded.Entry) bool { return !e.Deleted() }) {
+		return store.ErrFull
+	}
 	if h.fail == nil || h.keep {
 		for _, e := range entries {
 			h.entries[e.Rev] = e
