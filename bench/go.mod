@@ -3,6 +3,7 @@ module github.com/knarr-io/knarr/bench
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/knarr-io/knarr/twin v0.0.0
 	k8s.io/api v0.37.2
 	k8s.io/apiextensions-apiserver v0.37.2

@@ -189,14 +189,14 @@ func TestStaysSmall(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		before := size()
 		if rev := slices.Max(last); rev > history {
 			if err := s.Compact(t.Context(), rev-history); err != nil {
 				t.Fatal(err)
 			}
 		}
-		now := size()
-		largest = max(largest, now)
-		t.Logf("%8d updates  %6.1f s  %5.1f MiB", made+step, time.Since(began).Seconds(), float64(now)/(1<<20))
+		largest = max(largest, before, size())
+		t.Logf("%8d updates  %6.1f s  %5.1f MiB, compacted %5.1f", made+step, time.Since(began).Seconds(), float64(before)/(1<<20), float64(size())/(1<<20))
 	}
 	mustClose(t, s)
 	mustCheck(t, dir)
